@@ -1,0 +1,13 @@
+//! Callboard: a read-only caching reverse proxy in front of the storage that holds a company's TechDocs sites.
+
+pub mod auth;
+pub mod cache;
+pub mod clock;
+pub mod config;
+pub mod docs;
+pub mod http;
+pub mod pipeline;
+pub mod secret;
+pub mod server;
+pub mod storage;
+pub mod telemetry;

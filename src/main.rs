@@ -1,0 +1,3 @@
+//! The `callboard` binary.
+
+fn main() {}

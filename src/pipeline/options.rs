@@ -1,0 +1,12 @@
+//! What the journey runs on, beside the rooms that it leads through.
+
+use http::HeaderValue;
+
+/// Response headers that operators choose.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `Cache-Control` of files whose names may get new content.
+    pub cache_control: HeaderValue,
+    /// `Cache-Control` of files whose names carry a hash of their content.
+    pub cache_control_fingerprinted: HeaderValue,
+}

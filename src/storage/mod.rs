@@ -1,0 +1,5 @@
+//! (room)
+
+mod options;
+
+pub use options::*;

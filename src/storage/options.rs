@@ -1,0 +1,68 @@
+//! What the storage room runs on.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::secret::Secret;
+
+/// Where the sites are and how patiently they are asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The store itself.
+    pub origin: Origin,
+    /// How long one operation may take: for an object that is read whole, until its last byte; for one that is
+    /// streamed, until its first, and then between any two chunks.
+    pub timeout: Duration,
+    /// How many operations run at a time.
+    pub max_concurrent: usize,
+    /// How many more may wait for a place; beyond that the answer is 503 at once.
+    pub max_queue: usize,
+    /// How many large objects stream at a time: slow readers must not use up the places of everyone else's misses.
+    pub max_streams: usize,
+}
+
+/// The store that the publisher writes to.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A folder.
+    Local {
+        /// `techdocs.publisher.local.publishDirectory`.
+        directory: PathBuf,
+    },
+    /// Amazon S3 or a server that speaks its protocol.
+    S3(Box<S3Options>),
+    /// The sample site inside the binary.
+    Sample,
+}
+
+/// `techdocs.publisher.awsS3`.
+#[derive(Debug, Clone)]
+pub struct S3Options {
+    /// `bucketName`.
+    pub bucket: String,
+    /// `region`; `None` leaves it to `AWS_REGION` or `us-east-1`.
+    pub region: Option<String>,
+    /// `endpoint` of a server that is not AWS.
+    pub endpoint: Option<Url>,
+    /// `s3ForcePathStyle`: the bucket in the path rather than in the host name.
+    pub force_path_style: bool,
+    /// Static keys; `None` leaves it to the environment, web identity, container or instance metadata.
+    pub keys: Option<S3Keys>,
+    /// `httpsProxy`.
+    pub proxy: Option<Url>,
+    /// `maxAttempts`: tries in all, the first included.
+    pub max_attempts: usize,
+    /// Whether 403 for a key means that it is absent, as AWS answers where ListBucket is not granted.
+    pub forbidden_is_absent: bool,
+}
+
+/// A static key pair.
+#[derive(Debug, Clone)]
+pub struct S3Keys {
+    /// `credentials.accessKeyId`.
+    pub access_key_id: String,
+    /// `credentials.secretAccessKey`.
+    pub secret_access_key: Secret,
+}
