@@ -3,4 +3,5 @@
 pub mod cache_status;
 pub mod conditional;
 pub mod etag;
+pub mod multipart;
 pub mod range;

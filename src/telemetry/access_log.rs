@@ -88,6 +88,11 @@ impl AccessLog {
         }
     }
 
+    /// Whether lines are written at all.
+    pub fn is_on(&self) -> bool {
+        self.lines.is_some()
+    }
+
     /// Queues a line; drops and counts it where the queue is full.
     pub fn write(&self, line: &AccessLine<'_>) {
         let Some(lines) = &self.lines else { return };
