@@ -27,7 +27,7 @@ pub(super) fn run(files: ConfigFiles, arguments: &Arguments) -> anyhow::Result<E
     let configuration = files.read()?;
     let text = match arguments.format {
         Format::Yaml => configuration.effective.to_yaml(arguments.origin),
-        Format::Json => configuration.effective.to_json(arguments.origin),
+        Format::Json => format!("{:#}", configuration.effective.to_json(arguments.origin)),
     };
     println!("{}", text.trim_end());
     for warning in &configuration.warnings {

@@ -19,9 +19,6 @@ pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    if !resolved.auth.required {
-        tracing::warn!("AUTHENTICATION IS SWITCHED OFF: whoever reaches this port reads every document");
-    }
     let clock = Clock::System;
     let is_sample = matches!(resolved.storage.origin, Origin::Sample);
     let token = is_sample.then(|| sample::trust_throw_away_key(&mut resolved.auth, &clock)).transpose()?;
