@@ -103,10 +103,10 @@ fn builder(options: &S3Options, timeout: Duration) -> AmazonS3Builder {
             .with_secret_access_key(String::from_utf8_lossy(keys.secret_access_key.expose())),
         None => AmazonS3Builder::from_env(),
     };
-    // No bound on a whole request: a large object streams as long as its reader takes. Silence is what is bounded.
+    // No bound on a request here: whoever reads sets the deadlines, and a large object streams as long as its reader
+    // takes.
     let mut client = ClientOptions::new()
         .with_timeout_disabled()
-        .with_read_timeout(timeout)
         .with_connect_timeout(timeout.min(CONNECT_TIMEOUT));
     if let Some(proxy) = &options.proxy {
         client = client.with_proxy_url(proxy.as_str());

@@ -15,5 +15,6 @@ mod cli;
 mod documents;
 mod flights;
 mod operation;
+mod published_site;
 mod support;
 mod vectors;

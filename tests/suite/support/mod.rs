@@ -4,6 +4,7 @@
 pub mod backstage;
 pub mod raw;
 pub mod scripted;
+pub mod servers;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,0 +1,207 @@
+//! The steps of a hit, each on its own and all together, in memory: `cargo bench --bench micro`.
+//!
+//! What a whole request costs, sockets and all, is what `page.rs` measures; this tells which step it comes from.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use anyhow::Context;
+use callboard::auth::{Authenticator, Credential, Resource};
+use callboard::cache::DocCache;
+use callboard::clock::Clock;
+use callboard::config::{self, Environment, Resolved, Sources};
+use callboard::docs::Locator;
+use callboard::http::conditional::{self, Validators};
+use callboard::http::etag::ETag;
+use callboard::http::range;
+use callboard::pipeline::{Body, Health, Journey};
+use callboard::storage::Reader;
+use callboard::telemetry::{AccessLog, Instruments};
+use callboard::{app, sample};
+use criterion::{BatchSize, Criterion};
+use futures_util::FutureExt;
+use http::header::{AUTHORIZATION, ETAG, HOST, IF_NONE_MATCH, RANGE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::Empty;
+use tempfile::TempDir;
+
+const PAGE: &str = "/api/techdocs/static/docs/default/component/callboard/kitchen-sink/index.html";
+
+fn main() -> anyhow::Result<()> {
+    let mut criterion = Criterion::default().configure_from_args();
+    token(&mut criterion)?;
+    route(&mut criterion);
+    conditions(&mut criterion)?;
+    journey(&mut criterion)?;
+    criterion.final_summary();
+    Ok(())
+}
+
+/// A token that was verified before, from the header to the principal.
+fn token(criterion: &mut Criterion) -> anyhow::Result<()> {
+    let (resolved, token) = resolved()?;
+    let authenticator = Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?);
+    let credential = Credential::Bearer {
+        token: &token,
+        resource: Resource::StaticFile,
+    };
+    let verified = authenticator.verify(&credential).now_or_never();
+    verified.context("the key is pinned, so that nothing is waited for")??;
+    let headers = request(&token, None)?.into_parts().0.headers;
+    criterion.bench_function("token/find in headers", |bencher| {
+        bencher.iter(|| Credential::from_headers(black_box(&headers), Resource::StaticFile, true).is_ok());
+    });
+    criterion.bench_function("token/remembered", |bencher| {
+        bencher.iter(|| authenticator.remembered(black_box(&credential)));
+    });
+    Ok(())
+}
+
+/// From a path to a storage key.
+fn route(criterion: &mut Criterion) {
+    let locator = Locator::new(callboard::docs::Options::default());
+    for (name, path) in [
+        ("plain", PAGE),
+        (
+            "upper case",
+            "/static/docs/Default/Component/Callboard/kitchen-sink/index.html",
+        ),
+        (
+            "escapes",
+            "/static/docs/default/component/callboard/%C3%BCber%20uns/a%2Bb.html",
+        ),
+        ("dots", "/static/docs/default/component/callboard/a/b/../../c/./d.html"),
+        (
+            "nowhere",
+            "/static/docs/default/component/callboard/../../../etc/passwd",
+        ),
+    ] {
+        criterion.bench_function(&format!("route/{name}"), |bencher| {
+            bencher.iter(|| locator.locate(black_box(path)));
+        });
+    }
+}
+
+/// What the request's conditions and ranges ask for.
+fn conditions(criterion: &mut Criterion) -> anyhow::Result<()> {
+    let tag = ETag::from_store("9c1c2d5b-5000").context("no tag")?;
+    let current = Validators {
+        etag: Some(&tag),
+        last_modified: None,
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(HOST, HeaderValue::from_static("docs.example.com"));
+    criterion.bench_function("conditional/none", |bencher| {
+        bencher.iter(|| conditional::evaluate(black_box(&headers), current));
+    });
+    criterion.bench_function("range/none", |bencher| {
+        bencher.iter(|| range::select(black_box(&headers), 20_480));
+    });
+    headers.insert(IF_NONE_MATCH, tag.header().clone());
+    criterion.bench_function("conditional/if-none-match", |bencher| {
+        bencher.iter(|| conditional::evaluate(black_box(&headers), current));
+    });
+    for (name, value) in [("one", "bytes=0-1023"), ("three", "bytes=0-1023, 4096-8191, -512")] {
+        headers.insert(RANGE, HeaderValue::from_static(value));
+        criterion.bench_function(&format!("range/{name}"), |bencher| {
+            bencher.iter(|| range::select(black_box(&headers), 20_480));
+        });
+    }
+    Ok(())
+}
+
+/// The whole way of a request for a page that memory holds, from its head to the last piece of the answer's body; with
+/// the access log, also the line, but for its way to the disk.
+fn journey(criterion: &mut Criterion) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _entered = runtime.enter();
+    for (logging, name) in [(false, "access log off"), (true, "access log to nowhere")] {
+        let (journey, token) = warm_journey(&runtime, logging)?;
+        let page = runtime.block_on(journey.answer(request(&token, None)?));
+        anyhow::ensure!(
+            page.status() == StatusCode::OK,
+            "the page is answered with {}",
+            page.status()
+        );
+        let tag = page.headers().get(ETAG).context("no tag")?.clone();
+        for (what, tag, expected) in [
+            ("page", None, StatusCode::OK),
+            ("304", Some(tag), StatusCode::NOT_MODIFIED),
+        ] {
+            let model = request(&token, tag)?;
+            criterion.bench_function(&format!("journey/{what}, {name}"), |bencher| {
+                bencher.iter_batched(
+                    || model.clone(),
+                    |request| {
+                        let answer = journey.answer(request).now_or_never();
+                        assert_eq!(answer.as_ref().map(Response::status), Some(expected));
+                        answer.map(to_the_end)
+                    },
+                    BatchSize::SmallInput,
+                );
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Takes the body as hyper would, which ends the request's record.
+fn to_the_end(answer: Response<Body>) -> usize {
+    let body = http_body_util::BodyExt::collect(answer.into_body()).now_or_never();
+    body.and_then(Result::ok).map_or(0, |body| body.to_bytes().len())
+}
+
+/// A journey with the sample site in memory. `App` shows nothing of its inside, so the rooms are put together here.
+fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Result<(Journey, String)> {
+    let (resolved, token) = resolved()?;
+    let instruments = Arc::new(Instruments::new()?);
+    let store = app::store(&resolved.storage)?;
+    let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
+    let access_log = if logging {
+        AccessLog::to(std::io::sink(), true, Arc::clone(&instruments))
+    } else {
+        AccessLog::off(Arc::clone(&instruments))
+    };
+    let journey = Journey::new(
+        Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?),
+        Locator::new(resolved.docs),
+        DocCache::new(storage, resolved.cache, Clock::System, &instruments),
+        Arc::new(Health::default()),
+        instruments,
+        access_log,
+        resolved.pipeline,
+    );
+    drop(runtime.block_on(journey.answer(request(&token, None)?)));
+    Ok((journey, token))
+}
+
+/// What the sample site runs on, kept fresh for longer than the bench takes, and a token for it.
+fn resolved() -> anyhow::Result<(Resolved, String)> {
+    let nowhere = TempDir::new()?;
+    let variables = [("APP_CONFIG_callboard_cache_freshFor", "24h")];
+    let environment = Environment {
+        variables: variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        directory: nowhere.path().to_owned(),
+    };
+    let sources = Sources {
+        files: Vec::new(),
+        environment,
+    };
+    let mut resolved = config::read(&sources)?.resolved;
+    let token = sample::trust_throw_away_key(&mut resolved.auth, &Clock::System)?;
+    Ok((resolved, token))
+}
+
+fn request(token: &str, known: Option<HeaderValue>) -> anyhow::Result<Request<Empty<bytes::Bytes>>> {
+    let request = Request::get(PAGE)
+        .header(HOST, "docs.example.com")
+        .header(USER_AGENT, "bench")
+        .header(AUTHORIZATION, format!("Bearer {token}"));
+    let request = match known {
+        Some(tag) => request.header(IF_NONE_MATCH, tag),
+        None => request,
+    };
+    Ok(request.body(Empty::new())?)
+}

@@ -1,0 +1,150 @@
+//! Callboard as it is deployed: the release binary, a configuration file, a folder of sites, a token that it verifies
+//! with keys fetched over HTTP.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use callboard::auth::mint::{PluginClaims, SigningKey};
+use callboard::clock::Clock;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::process::{Server, command};
+use super::wire::Answer;
+
+/// Where access-log lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccessLog {
+    Off,
+    File,
+}
+
+/// Callboard in a process of its own.
+#[derive(Debug)]
+pub(crate) struct Callboard {
+    server: Server,
+    token: String,
+    log: PathBuf,
+    /// Site, configuration and log.
+    _folder: TempDir,
+}
+
+impl Callboard {
+    /// A page of 20 KB.
+    pub(crate) const PAGE: &'static str = "/api/techdocs/static/docs/default/component/bench/guide/index.html";
+    const PAGE_FILE: &'static str = "site/default/component/bench/guide/index.html";
+    const PAGE_BYTES: usize = 20 * 1024;
+    /// Longer than any bench takes.
+    const VALID_FOR: Duration = Duration::from_secs(24 * 3600);
+
+    /// Starts it in front of a new folder with one page.
+    pub(crate) fn start(access_log: AccessLog) -> anyhow::Result<Self> {
+        let folder = TempDir::new()?;
+        write(&folder.path().join(Self::PAGE_FILE), &page(Self::PAGE_BYTES))?;
+        let key = SigningKey::generate()?;
+        let backstage = publish(&key)?;
+        let configuration = json!({
+            "backend": { "baseUrl": format!("http://{backstage}") },
+            "techdocs": {
+                "publisher": { "type": "local", "local": { "publishDirectory": folder.path().join("site") } },
+            },
+            "callboard": {
+                "listen": "127.0.0.1:0",
+                "admin": { "listen": "127.0.0.1:0" },
+                "cache": { "freshFor": "24h" },
+                "telemetry": { "accessLog": access_log == AccessLog::File, "log": { "format": "json" } },
+            },
+        });
+        // JSON is YAML.
+        let file = folder.path().join("app-config.yaml");
+        write(&file, configuration.to_string().as_bytes())?;
+        let log = folder.path().join("access.log");
+        // Appended to, so that it can be cut while it is written.
+        let stdout = OpenOptions::new().create(true).append(true).open(&log)?;
+        let binary = OsStr::new(env!("CARGO_BIN_EXE_callboard"));
+        let command = command([binary, OsStr::new("--config"), file.as_os_str()]);
+        let now = Clock::System.now();
+        Ok(Self {
+            server: Server::start(&command, Stdio::from(stdout))?,
+            token: key.plugin_token(&PluginClaims {
+                sub: "techdocs",
+                aud: "callboard",
+                iat: now,
+                exp: now.plus(Self::VALID_FOR),
+            })?,
+            log,
+            _folder: folder,
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The header that lets in.
+    pub(crate) fn authorization(&self) -> (String, String) {
+        ("Authorization".to_owned(), format!("Bearer {}", self.token))
+    }
+
+    /// Throws away what has been logged, which would fill the disk otherwise.
+    pub(crate) fn shorten_log(&self) -> anyhow::Result<()> {
+        Ok(File::options().write(true).open(&self.log)?.set_len(0)?)
+    }
+
+    /// Whether every request has been measured with its access-log line: lines that are dropped cost nothing.
+    pub(crate) fn must_have_logged_all(&self) -> anyhow::Result<()> {
+        let admin = self.server.told.get("admin").and_then(|address| address.as_str());
+        let metrics = Answer::get(admin.context("no admin address")?.parse()?, "/metrics", &Vec::new())?;
+        let metrics = String::from_utf8(metrics.body)?;
+        let dropped = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("callboard_access_log_dropped_total "));
+        ensure!(dropped == Some("0"), "access-log lines were dropped: {dropped:?}");
+        Ok(())
+    }
+}
+
+/// Stands for the Backstage that publishes `key`, as long as this process lives.
+fn publish(key: &SigningKey) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    let keys = key.public_jwks().to_string();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let head = BufReader::new(&stream).lines().map_while(Result::ok);
+            head.take_while(|line| !line.is_empty()).for_each(drop);
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{keys}",
+                keys.len()
+            );
+        }
+    });
+    Ok(address)
+}
+
+/// A page of exactly so many bytes.
+fn page(bytes: usize) -> Vec<u8> {
+    let mut page = b"<!doctype html><title>Guide</title>".to_vec();
+    let paragraph = b"\n<p>Services answer for what they own; documents say who owns what, and since when.</p>";
+    page.extend(paragraph.iter().cycle().take(bytes.saturating_sub(page.len())));
+    page
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(path, bytes).with_context(|| format!("can't write {}", path.display()))
+}

@@ -1,0 +1,90 @@
+//! Real servers in processes of their own: the S3 with its published sites, and Backstage. Each prints a line of JSON
+//! once it is ready, and ends when its standard input closes, so that a test which dies leaves none behind.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// Building the site with MkDocs and publishing it takes about ten seconds; a clean machine may be slow.
+const READY_WITHIN: Duration = Duration::from_secs(300);
+
+pub struct Server {
+    /// What it said when it was ready.
+    pub ready: Value,
+    /// Kept for its standard input, whose end is the server's.
+    process: Child,
+}
+
+impl Server {
+    /// moto, with the sites of `tests/rig/make_site.py` published to it by `techdocs-cli`.
+    pub async fn s3() -> Self {
+        let mut command = Command::new(tools().join("venv/bin/python"));
+        command
+            .arg(tests().join("rig/s3_rig.py"))
+            .arg("--cache")
+            .arg(tools().join("sites"));
+        Self::spawn(command).await
+    }
+
+    /// A Backstage backend from the published packages, on a port of its own.
+    pub async fn backstage(keys_file: Option<&Path>) -> Self {
+        let mut command = Command::new("node");
+        command.arg(tests().join("backstage/backend.mjs"));
+        if let Some(file) = keys_file {
+            command.env("KEYS_FILE", file);
+        }
+        Self::spawn(command).await
+    }
+
+    /// A text in what it said when it was ready.
+    pub fn said(&self, pointer: &str) -> &str {
+        self.ready
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_else(|| panic!("{pointer} in {}", self.ready))
+    }
+
+    /// Waits until the process is gone.
+    pub async fn stop(mut self) {
+        drop(self.process.stdin.take());
+        self.process.wait().await.unwrap();
+    }
+
+    /// Stops it where it stands, as a hung machine does; `resume` goes on.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.process.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    async fn spawn(mut command: Command) -> Self {
+        let path = std::env::var("PATH").unwrap_or_default();
+        // Where there was no Node on the machine, setup.sh has put one there.
+        command.env("PATH", format!("{path}:{}", tools().join("venv/bin").display()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut process = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("run tests/setup.sh first: {command:?}: {error}"));
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = tokio::time::timeout(READY_WITHIN, lines.next_line())
+            .await
+            .expect("ready in time")
+            .unwrap();
+        let line = line.unwrap_or_else(|| panic!("{command:?} ended before it was ready; run tests/setup.sh first"));
+        Self {
+            ready: serde_json::from_str(&line).unwrap(),
+            process,
+        }
+    }
+}
+
+fn tests() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+fn tools() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-tools")
+}
