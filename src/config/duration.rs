@@ -119,7 +119,11 @@ fn from_milliseconds(milliseconds: f64) -> Result<Duration, NotADuration> {
         return Err(NotADuration::TooLong);
     }
     // To a microsecond: what a fraction of a second can't say exactly in a double stays out.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded on both sides just above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bounded on both sides just above"
+    )]
     Ok(Duration::from_micros((milliseconds * 1000.0).round() as u64))
 }
 

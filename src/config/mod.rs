@@ -26,6 +26,8 @@ mod testing;
 mod transform;
 mod unknown;
 mod value;
+#[cfg(test)]
+mod vectors;
 mod yaml;
 
 pub use self::duration::{NotADuration, parse_text as parse_duration, show as show_duration};
