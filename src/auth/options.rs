@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::key_set::KeySet;
 use crate::secret::Secret;
 
 /// Everything that decides who may read.
@@ -28,10 +29,21 @@ pub struct Options {
     /// Where plugins, and so their public keys, live. `None` where the configuration names no backend: then plugin
     /// and user tokens can't be verified and are refused.
     pub discovery: Option<Discovery>,
+    /// Plugins whose keys are known for good and never fetched: the sample site's own, or a static key store's.
+    pub pinned_keys: Vec<PinnedKeys>,
     /// External callers' credentials.
     pub external: Vec<ExternalAccess>,
     /// How key sets are fetched.
     pub jwks: JwksOptions,
+}
+
+/// The keys of a plugin that are known without asking it.
+#[derive(Debug, Clone)]
+pub struct PinnedKeys {
+    /// The plugin's id.
+    pub plugin: String,
+    /// Its keys.
+    pub keys: KeySet,
 }
 
 /// Where each plugin's base URL is: Backstage's `discovery.endpoints`, then `{backend.baseUrl}/api/{plugin}`.
@@ -39,14 +51,15 @@ pub struct Options {
 pub struct Discovery {
     /// `backend.baseUrl`.
     pub base_url: Url,
-    /// `discovery.endpoints`, in order; the first that names the plugin wins.
+    /// `discovery.endpoints`, in order; the last that names the plugin wins, then the last that names `*`
+    /// (`@backstage/backend-defaults`, `HostDiscovery`).
     pub endpoints: Vec<DiscoveryEndpoint>,
 }
 
 /// One entry of `discovery.endpoints`, its internal target.
 #[derive(Debug, Clone)]
 pub struct DiscoveryEndpoint {
-    /// URL with `{{pluginId}}` (white space and case of the braces' content as upstream allows) to be filled in.
+    /// URL with `{{pluginId}}`, white space inside the braces allowed, to be filled in.
     pub target: String,
     /// The plugins that live there.
     pub plugins: Vec<String>,
@@ -68,7 +81,8 @@ pub enum ExternalMethod {
     Static {
         /// The token.
         token: Secret,
-        /// The configured subject, without the `external:` prefix.
+        /// The configured subject, which is the principal's as it stands. `allow` may list it with or without a
+        /// prefix `external:`.
         subject: String,
     },
     /// An HS256 token with `sub: backstage-server`.
@@ -86,7 +100,7 @@ pub enum ExternalMethod {
         issuers: Vec<String>,
         /// Accepted `aud`; empty for any.
         audiences: Vec<String>,
-        /// Accepted `alg`; empty for every asymmetric algorithm that fits the key.
+        /// Accepted `alg`; empty for every asymmetric algorithm that fits the key. Symmetric ones are never accepted.
         algorithms: Vec<String>,
         /// Put between `external:` and the token's `sub`.
         subject_prefix: Option<String>,

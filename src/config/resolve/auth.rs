@@ -41,6 +41,7 @@ pub(super) fn read(reader: &mut Reader<'_>, origin: &Origin) -> Options {
         ),
         remembered_tokens: reader.within("callboard.auth.rememberedTokens", &COUNT, 10_000, 1..=10_000_000),
         discovery,
+        pinned_keys: Vec::new(),
         external,
         jwks: read_jwks(reader),
     }

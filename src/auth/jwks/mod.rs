@@ -1,0 +1,11 @@
+//! Where public keys come from, and how rarely they are asked for.
+
+mod budget;
+mod endpoint;
+mod fetch;
+mod source;
+mod strangers;
+mod unknown_kids;
+
+pub use fetch::FetchError;
+pub(super) use source::{Issuers, KeySource};

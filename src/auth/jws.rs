@@ -1,0 +1,100 @@
+//! A token in JWS compact form (RFC 7515 §7.1), taken apart but not yet believed.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use super::algorithm::Algorithm;
+use super::claims::Claims;
+use super::error::AuthError;
+
+/// What a token says it is. Backstage puts it in the header (`@backstage/plugin-auth-node`, `tokenTypes`), so that no
+/// kind is ever tried with another kind's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenKind {
+    /// `vnd.backstage.plugin`.
+    Plugin,
+    /// `vnd.backstage.user`.
+    User,
+    /// `vnd.backstage.limited-user`.
+    LimitedUser,
+    /// Before Backstage 1.24: no such type, and the audience `backstage`.
+    OldUser,
+    /// Anything else, to be recognised by an external caller's configuration.
+    External,
+}
+
+/// A token taken apart. Nothing in it is to be believed before its signature is verified.
+#[derive(Debug)]
+pub(super) struct Jws<'a> {
+    header: Map<String, Value>,
+    pub(super) claims: Claims,
+    /// What the signature is over: the first two parts with their dot.
+    pub(super) signed: &'a [u8],
+    pub(super) signature: Vec<u8>,
+}
+
+impl<'a> Jws<'a> {
+    /// Takes `token` apart. Only `typ`, `alg`, `kid` and `crit` of the header mean anything here: keys that a token
+    /// brings or points to itself (`jwk`, `jku`, `x5c`, `x5u`) are never looked at.
+    pub(super) fn parse(token: &'a str) -> Result<Self, AuthError> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(AuthError::Malformed("not three parts"))?;
+        let (header, payload) = signed.split_once('.').ok_or(AuthError::Malformed("not three parts"))?;
+        if payload.contains('.') {
+            return Err(AuthError::Malformed("not three parts"));
+        }
+        let header = json_object(header).ok_or(AuthError::Malformed("header is not a JSON object"))?;
+        let payload = json_object(payload).ok_or(AuthError::Malformed("payload is not a JSON object"))?;
+        if header.contains_key("crit") {
+            return Err(AuthError::Critical);
+        }
+        let signature = decode(signature).ok_or(AuthError::Malformed("signature is not base64url"))?;
+        Ok(Self {
+            header,
+            claims: Claims::new(payload),
+            signed: signed.as_bytes(),
+            signature,
+        })
+    }
+
+    pub(super) fn kind(&self) -> TokenKind {
+        match self.header_text("typ") {
+            Some("vnd.backstage.plugin") => TokenKind::Plugin,
+            Some("vnd.backstage.user") => TokenKind::User,
+            Some("vnd.backstage.limited-user") => TokenKind::LimitedUser,
+            _ if self.claims.text("aud") == Some("backstage") => TokenKind::OldUser,
+            _ => TokenKind::External,
+        }
+    }
+
+    /// The name of the algorithm, empty where there is none.
+    pub(super) fn algorithm_name(&self) -> &str {
+        self.header_text("alg").unwrap_or_default()
+    }
+
+    /// The algorithm, if it is one that a published key may be used with.
+    pub(super) fn algorithm(&self) -> Result<Algorithm, AuthError> {
+        let name = self.algorithm_name();
+        Algorithm::from_name(name).ok_or_else(|| AuthError::Algorithm(name.to_owned()))
+    }
+
+    /// Which of the issuer's keys signed it.
+    pub(super) fn kid(&self) -> Option<&str> {
+        self.header_text("kid")
+    }
+
+    fn header_text(&self, name: &str) -> Option<&str> {
+        self.header.get(name).and_then(Value::as_str)
+    }
+}
+
+/// Of members that come twice, the last counts (RFC 7515 §4 leaves the choice; JavaScript's `JSON.parse`, and so
+/// Backstage, does the same).
+fn json_object(part: &str) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&decode(part)?).ok()
+}
+
+/// Base64url as RFC 7515 §2 wants it: no padding, no stray bits at the end, so that no two spellings mean the same.
+fn decode(part: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(part).ok()
+}

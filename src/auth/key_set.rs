@@ -1,0 +1,214 @@
+//! Public keys as issuers publish them, a JWK set (RFC 7517), parsed once and ready to verify with.
+
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::algorithm::Algorithm;
+use super::error::AuthError;
+use super::jws::Jws;
+
+/// Keys beyond this number are left out. Fifty replicas that each made a new key every hour and published it for three
+/// would publish 150.
+const MAX_KEYS: usize = 1_000;
+
+/// A longer `kid` is no key's: it bounds what remembering an unknown one can cost.
+pub(super) const MAX_KID_BYTES: usize = 256;
+
+/// The public keys of one issuer.
+#[derive(Debug, Clone, Default)]
+pub struct KeySet {
+    keys: Arc<[PublicKey]>,
+    skipped: usize,
+}
+
+/// A document that is no JWK set.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum KeySetError {
+    /// Not JSON, or no `keys` in it.
+    #[error("not a JWK set")]
+    Malformed(#[source] Arc<serde_json::Error>),
+}
+
+impl KeySet {
+    /// Reads a JWK set. Keys of unknown type, for other uses or with impossible values are skipped and counted: they
+    /// do the others no harm (RFC 7517 §5).
+    ///
+    /// # Errors
+    ///
+    /// Where `json` is not an object with a list called `keys`.
+    pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
+        #[derive(Deserialize)]
+        struct Document {
+            keys: Vec<Value>,
+        }
+        let document: Document =
+            serde_json::from_slice(json).map_err(|error| KeySetError::Malformed(Arc::new(error)))?;
+        let published = document.keys.len();
+        let keys: Arc<[PublicKey]> = document
+            .keys
+            .into_iter()
+            .filter_map(PublicKey::from_jwk)
+            .take(MAX_KEYS)
+            .collect();
+        let skipped = published.saturating_sub(keys.len());
+        Ok(Self { keys, skipped })
+    }
+
+    /// How many keys are usable.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether no key is usable. A plugin that has not signed anything yet publishes such a set.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// How many published keys were left out.
+    pub const fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// Whether there is a key called `kid`; with no name to go by, whether there is any.
+    pub(super) fn knows(&self, kid: Option<&str>) -> bool {
+        match kid {
+            Some(kid) => self.keys.iter().any(|key| key.kid.as_deref() == Some(kid)),
+            None => !self.is_empty(),
+        }
+    }
+
+    /// Verifies the signature of `jws` with the key that it names. A token that names none is good only where no more
+    /// than one key could have signed it, as `jose` has it.
+    pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), AuthError> {
+        let algorithm = jws.algorithm()?;
+        let kid = jws.kid();
+        if !self.knows(kid) {
+            return Err(unknown_key(kid));
+        }
+        let candidates: Vec<&ParsedPublicKey> = self
+            .keys
+            .iter()
+            .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
+            .filter_map(|key| key.usable_with(algorithm))
+            .collect();
+        match candidates.as_slice() {
+            [] => Err(AuthError::Algorithm(jws.algorithm_name().to_owned())),
+            [_, _, ..] if kid.is_none() => Err(unknown_key(kid)),
+            candidates
+                if candidates
+                    .iter()
+                    .any(|key| key.verify_sig(jws.signed, &jws.signature).is_ok()) =>
+            {
+                Ok(())
+            }
+            _ => Err(AuthError::Signature),
+        }
+    }
+}
+
+pub(super) fn unknown_key(kid: Option<&str>) -> AuthError {
+    AuthError::UnknownKey {
+        kid: kid.map(str::to_owned),
+    }
+}
+
+/// One usable key: parsed once for each algorithm that it may be used with, which for an RSA key may be several.
+#[derive(Debug)]
+struct PublicKey {
+    kid: Option<String>,
+    verifiers: Vec<(Algorithm, ParsedPublicKey)>,
+}
+
+/// The members of a JWK that matter here (RFC 7517 §4, RFC 7518 §6).
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    alg: Option<String>,
+    r#use: Option<String>,
+    key_ops: Option<Vec<String>>,
+    crv: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+}
+
+impl PublicKey {
+    fn from_jwk(jwk: Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(jwk).ok()?;
+        let verifies = jwk.r#use.as_deref().is_none_or(|usage| usage == "sig")
+            && jwk
+                .key_ops
+                .as_ref()
+                .is_none_or(|operations| operations.iter().any(|operation| operation == "verify"))
+            && jwk.kid.as_ref().is_none_or(|kid| kid.len() <= MAX_KID_BYTES);
+        if !verifies {
+            return None;
+        }
+        let mut verifiers = match jwk.kty.as_str() {
+            "EC" => vec![elliptic(&jwk)?],
+            "OKP" => vec![edwards(&jwk)?],
+            "RSA" => rsa(&jwk)?,
+            _ => return None,
+        };
+        if let Some(name) = &jwk.alg {
+            let only = Algorithm::from_name(name)?;
+            verifiers.retain(|(algorithm, _)| *algorithm == only);
+        }
+        (!verifiers.is_empty()).then_some(Self {
+            kid: jwk.kid,
+            verifiers,
+        })
+    }
+
+    fn usable_with(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
+        self.verifiers
+            .iter()
+            .find(|(usable, _)| *usable == algorithm)
+            .map(|(_, key)| key)
+    }
+}
+
+/// RFC 7518 §6.2.1; that the point lies on the curve is checked by the parser.
+fn elliptic(jwk: &Jwk) -> Option<(Algorithm, ParsedPublicKey)> {
+    let (algorithm, verification, coordinate_bytes) = Algorithm::of_curve(jwk.crv.as_deref()?)?;
+    let (x, y) = (member(&jwk.x)?, member(&jwk.y)?);
+    if x.len() != coordinate_bytes || y.len() != coordinate_bytes {
+        return None;
+    }
+    /// The mark of an uncompressed point (SEC 1 §2.3.3).
+    const UNCOMPRESSED: u8 = 4;
+    let point = [&[UNCOMPRESSED][..], &x, &y].concat();
+    Some((algorithm, ParsedPublicKey::new(verification, point).ok()?))
+}
+
+/// RFC 8037 §2.
+fn edwards(jwk: &Jwk) -> Option<(Algorithm, ParsedPublicKey)> {
+    let verification = Algorithm::of_edwards_curve(jwk.crv.as_deref()?)?;
+    Some((
+        Algorithm::EdDsa,
+        ParsedPublicKey::new(verification, member(&jwk.x)?).ok()?,
+    ))
+}
+
+/// RFC 7518 §6.3.1. The size of the modulus is checked with every signature.
+fn rsa(jwk: &Jwk) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
+    let components = RsaPublicKeyComponents {
+        n: member(&jwk.n)?,
+        e: member(&jwk.e)?,
+    };
+    Algorithm::RSA
+        .into_iter()
+        .map(|algorithm| Some((algorithm, components.to_parsed_public_key(algorithm.rsa()?).ok()?)))
+        .collect()
+}
+
+fn member(value: &Option<String>) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(value.as_ref()?).ok()
+}

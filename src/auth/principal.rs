@@ -1,0 +1,124 @@
+//! Who is asking.
+
+use crate::clock::Timestamp;
+
+/// A caller whose credential was verified and who may read. There is no other way to get one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    subject: String,
+    kind: Kind,
+    actor: Option<String>,
+    limited: bool,
+    expires_at: Option<Timestamp>,
+}
+
+/// What sort of caller it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Anyone at all, where authentication is switched off.
+    Anonymous,
+    /// A Backstage plugin.
+    Plugin,
+    /// An external caller from `backend.auth.externalAccess`.
+    External,
+    /// A Backstage user, by itself or through a plugin.
+    User,
+}
+
+impl Kind {
+    /// One word for logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Plugin => "plugin",
+            Self::External => "external",
+            Self::User => "user",
+        }
+    }
+}
+
+impl Principal {
+    /// Whoever asks where authentication is not required.
+    pub(super) fn anonymous() -> Self {
+        Self {
+            subject: "anonymous".to_owned(),
+            kind: Kind::Anonymous,
+            actor: None,
+            limited: false,
+            expires_at: None,
+        }
+    }
+
+    pub(super) fn plugin(id: &str, expires_at: Timestamp) -> Self {
+        Self {
+            subject: format!("plugin:{id}"),
+            kind: Kind::Plugin,
+            actor: None,
+            limited: false,
+            expires_at: Some(expires_at),
+        }
+    }
+
+    pub(super) fn external(subject: String, expires_at: Option<Timestamp>) -> Self {
+        Self {
+            subject,
+            kind: Kind::External,
+            actor: None,
+            limited: false,
+            expires_at,
+        }
+    }
+
+    pub(super) fn user(entity_ref: &str, limited: bool, expires_at: Timestamp) -> Self {
+        Self {
+            subject: entity_ref.to_owned(),
+            kind: Kind::User,
+            actor: None,
+            limited,
+            expires_at: Some(expires_at),
+        }
+    }
+
+    /// The same user, with `plugin` acting on its behalf no longer than the plugin's own token lasts. The plugin
+    /// vouches for what it asks for, so that the user's token being a limited one limits nothing.
+    pub(super) fn through(self, plugin: Self) -> Self {
+        let expires_at = [self.expires_at, plugin.expires_at].into_iter().flatten().min();
+        Self {
+            actor: Some(plugin.subject),
+            limited: false,
+            expires_at,
+            ..self
+        }
+    }
+
+    /// Who it is: `plugin:techdocs`, an external caller's configured subject, `external:ci:build`,
+    /// `user:default/jane` or `anonymous`. Free of control characters for all but external issuers' own subjects.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// What sort of caller it is.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The plugin that asks on the user's behalf, as `plugin:{id}`.
+    pub fn actor(&self) -> Option<&str> {
+        self.actor.as_deref()
+    }
+
+    /// Whether it is a user known by a limited token, which is good for static files only.
+    pub const fn limited(&self) -> bool {
+        self.limited
+    }
+
+    /// When the credential runs out, tolerance not counted; `None` for configured tokens, which don't.
+    pub const fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// Whether the user's own token was shown, and not a plugin's.
+    pub(super) fn is_user_in_person(&self) -> bool {
+        self.kind == Kind::User && self.actor.is_none()
+    }
+}
