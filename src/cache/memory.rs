@@ -6,6 +6,7 @@ use moka::sync::Cache;
 
 use super::Entry;
 use crate::docs::StorageKey;
+use crate::telemetry::MemoryUse;
 
 /// Bytes that an entry costs beyond its body and its key: the entry, its header values, and the tier's own records.
 const OVERHEAD: usize = 512;
@@ -39,11 +40,12 @@ impl Memory {
         self.entries.invalidate(key);
     }
 
-    pub(super) fn bytes(&self) -> u64 {
-        self.entries.weighted_size()
-    }
-
-    pub(super) fn entries(&self) -> u64 {
-        self.entries.entry_count()
+    /// What it holds now. The tier counts lazily, so it is made to catch up first.
+    pub(super) fn in_use(&self) -> MemoryUse {
+        self.entries.run_pending_tasks();
+        MemoryUse {
+            bytes: self.entries.weighted_size(),
+            entries: self.entries.entry_count(),
+        }
     }
 }

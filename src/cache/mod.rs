@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::docs::StorageKey;
 use crate::http::cache_status::CacheOutcome;
 use crate::storage::{GetOptions, Object, Reader, StoreError, Whole};
-use crate::telemetry::{Instruments, MemoryUse};
+use crate::telemetry::Instruments;
 
 pub use entry::{Content, Entry};
 pub use options::Options;
@@ -58,10 +58,7 @@ impl DocCache {
     pub fn new(storage: Arc<Reader>, options: Options, clock: Clock, instruments: &Instruments) -> Arc<Self> {
         let memory = Memory::new(options.memory_max_bytes);
         let used = memory.clone();
-        instruments.observe_memory(move || MemoryUse {
-            bytes: used.bytes(),
-            entries: used.entries(),
-        });
+        instruments.observe_memory(move || used.in_use());
         Arc::new(Self {
             memory,
             flights: Flights::default(),

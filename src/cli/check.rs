@@ -30,7 +30,11 @@ pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
         check_keys(resolved, &mut report).await
     })?;
     println!("\n{}", report.verdict());
-    Ok(if report.failures == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+    Ok(if report.failures == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_FAILURE)
+    })
 }
 
 async fn check_storage(resolved: &Resolved, report: &mut Report) {
@@ -104,14 +108,29 @@ impl Report {
     }
 
     fn sites(&mut self, place: &str, keys: &[String]) {
-        let metadata = keys.iter().filter_map(|key| key.strip_suffix("/techdocs_metadata.json"));
+        let metadata = keys
+            .iter()
+            .filter_map(|key| key.strip_suffix("/techdocs_metadata.json"));
         let sites: BTreeSet<_> = metadata.collect();
         let shown: Vec<_> = sites.iter().take(SITES_SHOWN).copied().collect();
-        let listed = if keys.len() == KEYS_LISTED { "among its first keys " } else { "" };
+        let listed = if keys.len() == KEYS_LISTED {
+            "among its first keys "
+        } else {
+            ""
+        };
         match (keys.len(), shown.len()) {
-            (0, _) => self.warning("storage", &format!("{place} answers, but holds nothing below the root path")),
-            (_, 0) => self.warning("storage", &format!("{place} answers, but {listed}there is no published site")),
-            _ => self.good("storage", &format!("{place} has {listed}{} sites: {}", sites.len(), shown.join(", "))),
+            (0, _) => self.warning(
+                "storage",
+                &format!("{place} answers, but holds nothing below the root path"),
+            ),
+            (_, 0) => self.warning(
+                "storage",
+                &format!("{place} answers, but {listed}there is no published site"),
+            ),
+            _ => self.good(
+                "storage",
+                &format!("{place} has {listed}{} sites: {}", sites.len(), shown.join(", ")),
+            ),
         }
     }
 

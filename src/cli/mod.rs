@@ -107,7 +107,10 @@ impl ConfigFiles {
     /// Reads the configuration.
     fn read(self) -> anyhow::Result<Configuration> {
         let environment = Environment::of_process()?;
-        Ok(crate::config::read(&Sources { files: self.files, environment })?)
+        Ok(crate::config::read(&Sources {
+            files: self.files,
+            environment,
+        })?)
     }
 }
 

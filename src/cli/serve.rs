@@ -14,14 +14,18 @@ use crate::storage::Origin;
 use crate::telemetry;
 
 pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
-    let Configuration { mut resolved, warnings, .. } = files.read()?;
+    let Configuration {
+        mut resolved, warnings, ..
+    } = files.read()?;
     telemetry::init_log(&resolved.telemetry)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
     let clock = Clock::System;
     let is_sample = matches!(resolved.storage.origin, Origin::Sample);
-    let token = is_sample.then(|| sample::trust_throw_away_key(&mut resolved.auth, &clock)).transpose()?;
+    let token = is_sample
+        .then(|| sample::trust_throw_away_key(&mut resolved.auth, &clock))
+        .transpose()?;
     runtime()?.block_on(async {
         let app = App::new(resolved, clock)?;
         let running = app.start().context("could not start")?;

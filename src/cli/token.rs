@@ -105,7 +105,9 @@ async fn publish(key: &SigningKey, address: SocketAddr) -> anyhow::Result<ExitCo
     let address = listener.address()?;
     eprintln!("Publishing the key at http://{address}/api/{{plugin}}/.backstage/auth/v1/jwks.json until interrupted");
     let (stop, stopped) = Stop::channel();
-    let keys = Arc::new(Keys { document: key.public_jwks().to_string() });
+    let keys = Arc::new(Keys {
+        document: key.public_jwks().to_string(),
+    });
     let serving = tokio::spawn(listener.serve(keys, stopped, Duration::from_secs(1)));
     tokio::signal::ctrl_c().await?;
     stop.send_replace(true);
@@ -127,7 +129,9 @@ impl Handler for Keys {
             return response;
         }
         let mut response = Response::new(Body::whole(self.document.clone().into()));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
 }

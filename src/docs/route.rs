@@ -78,13 +78,8 @@ impl Locator {
         key.end_entity();
         match class {
             RouteClass::Static => key.push_path(segments)?,
-            RouteClass::Metadata => {
-                // Express, and so Backstage, takes one slash at the end of a path as if it were not there.
-                match (segments.next(), segments.next()) {
-                    (None | Some(""), None) => key.push(METADATA_FILE),
-                    _ => return None,
-                }
-            }
+            RouteClass::Metadata if segments.next().is_some() => return None,
+            RouteClass::Metadata => key.push(METADATA_FILE),
         }
         key.finish().map(|key| Route { class, key })
     }
@@ -163,10 +158,12 @@ impl KeyBuilder {
         if self.text.len() <= self.entity_end && self.home.is_none() {
             self.home = Some(self.text.clone());
         }
-        if self.text.is_empty() {
+        // Not above the root path either, wherever the rest would lead.
+        let parent = self.text.rfind('/').unwrap_or(0);
+        if parent < self.entity_start.saturating_sub(1) || self.text.len() <= self.entity_start {
             return None;
         }
-        self.text.truncate(self.text.rfind('/').unwrap_or(0));
+        self.text.truncate(parent);
         Some(())
     }
 
@@ -237,7 +234,12 @@ mod tests {
             "root/docs/default/component/shop/techdocs_metadata.json"
         );
         assert_eq!(route.key.entity(), "default/component/shop");
-        assert_eq!(key("/metadata/techdocs/default/component/shop/more"), None);
+        for longer in [
+            "/metadata/techdocs/default/component/shop/",
+            "/metadata/techdocs/default/component/shop/more",
+        ] {
+            assert_eq!(key(longer), None);
+        }
     }
 
     #[test]

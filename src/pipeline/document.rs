@@ -70,7 +70,10 @@ impl Documents {
     ) -> Result<Response<Body>, Rejection> {
         let entry = &found.entry;
         if let Content::Absent = entry.content {
-            return Err(Rejection::Absent(class));
+            return Err(Rejection::Absent {
+                class,
+                cache_status: cache_status(found.outcome, found.ttl, found.collapsed),
+            });
         }
         if class == RouteClass::Metadata {
             check_metadata(entry)?;

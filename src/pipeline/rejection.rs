@@ -7,16 +7,43 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use serde_json::json;
+use serde::Serialize;
 
 use super::Body;
 use super::context::Context;
 use crate::auth::AuthError;
 use crate::docs::RouteClass;
+use crate::http::cache_status::CACHE_STATUS;
 use crate::storage::StoreError;
 
 /// When it is worth asking again after storage failed: soon, since most failures are short.
 const STORAGE_RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// The error's form on the wire.
+#[derive(Serialize)]
+struct ErrorDocument<'a> {
+    error: ErrorPart<'a>,
+    request: RequestPart<'a>,
+    response: ResponsePart,
+}
+
+#[derive(Serialize)]
+struct ErrorPart<'a> {
+    name: &'static str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct RequestPart<'a> {
+    method: &'a str,
+    url: &'a str,
+}
+
+#[derive(Serialize)]
+struct ResponsePart {
+    #[serde(rename = "statusCode")]
+    status_code: u16,
+}
 
 /// Why a request gets no document.
 #[derive(Debug, Clone)]
@@ -30,7 +57,12 @@ pub(super) enum Rejection {
     /// The path can't mean any file.
     NoSuchPath,
     /// The path means a file, and storage has none.
-    Absent(RouteClass),
+    Absent {
+        /// What was to be made of it.
+        class: RouteClass,
+        /// How the cache came to know.
+        cache_status: HeaderValue,
+    },
     /// The client insists on another version.
     PreconditionFailed,
     /// None of the asked ranges lies inside of the document.
@@ -63,12 +95,22 @@ impl Rejection {
         context.set_reason(self.reason());
         self.log(context);
         let status = self.status();
-        let document = json!({
-            "error": { "name": error_name(status), "message": self.message() },
-            "request": { "method": context.method().as_str(), "url": context.target() },
-            "response": { "statusCode": status.as_u16() },
-        });
-        let mut response = Response::new(Body::whole(document.to_string().into()));
+        let document = ErrorDocument {
+            error: ErrorPart {
+                name: error_name(status),
+                message: &self.message(),
+            },
+            request: RequestPart {
+                method: context.method().as_str(),
+                url: context.target(),
+            },
+            response: ResponsePart {
+                status_code: status.as_u16(),
+            },
+        };
+        // Strings and numbers always make JSON.
+        let document = serde_json::to_vec(&document).unwrap_or_default();
+        let mut response = Response::new(Body::whole(document.into()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(
@@ -88,7 +130,7 @@ impl Rejection {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::Auth(error) => error.status(),
-            Self::NoSuchPath | Self::Absent(_) => StatusCode::NOT_FOUND,
+            Self::NoSuchPath | Self::Absent { .. } => StatusCode::NOT_FOUND,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::BrokenMetadata => StatusCode::BAD_GATEWAY,
@@ -105,12 +147,14 @@ impl Rejection {
             Self::NoSuchPath => "No document can have this path: it is \
                 /static/docs/{namespace}/{kind}/{name}/{file} or /metadata/techdocs/{namespace}/{kind}/{name}."
                 .into(),
-            Self::Absent(RouteClass::Static) => {
-                "The site has no such file: check the path, and that the site has been published.".into()
-            }
-            Self::Absent(RouteClass::Metadata) => {
-                "The entity has no published site: publish it with techdocs-cli first.".into()
-            }
+            Self::Absent {
+                class: RouteClass::Static,
+                ..
+            } => "The site has no such file: check the path, and that the site has been published.".into(),
+            Self::Absent {
+                class: RouteClass::Metadata,
+                ..
+            } => "The entity has no published site: publish it with techdocs-cli first.".into(),
             Self::PreconditionFailed => {
                 "The document is another version than the one asked for: read it again without the condition.".into()
             }
@@ -129,7 +173,7 @@ impl Rejection {
             Self::RequestBody => "request_body",
             Self::Auth(error) => error.reason(),
             Self::NoSuchPath => "no_such_path",
-            Self::Absent(_) => "absent",
+            Self::Absent { .. } => "absent",
             Self::PreconditionFailed => "precondition_failed",
             Self::RangeNotSatisfiable { .. } => "range",
             Self::BrokenMetadata => "broken_metadata",
@@ -151,7 +195,8 @@ impl Rejection {
                 value.ok().map(|value| (CONTENT_RANGE, value))
             }
             Self::BrokenMetadata | Self::Storage(_) => Some(retry_after(STORAGE_RETRY_AFTER)),
-            Self::RequestBody | Self::NoSuchPath | Self::Absent(_) | Self::PreconditionFailed => None,
+            Self::Absent { cache_status, .. } => Some((CACHE_STATUS, cache_status.clone())),
+            Self::RequestBody | Self::NoSuchPath | Self::PreconditionFailed => None,
         }
     }
 

@@ -53,25 +53,43 @@ impl Activity {
 
     /// Waits until the connection has done nothing for longer than `limits` allow.
     pub(super) async fn inactive(&self, limits: &Limits) -> Inactive {
+        // What the connection does may change while this sleeps, so no sleep is longer than the shorter patience.
+        let longest_sleep = limits.header_read_timeout.min(limits.write_timeout);
         loop {
-            let (state, patience) = if self.blocked.load(Ordering::Relaxed) || self.is_sending() {
-                (Some(Inactive::Stalled), limits.write_timeout)
-            } else if self.answering.load(Ordering::Relaxed) > 0 {
-                // The journey has deadlines of its own.
-                (None, limits.write_timeout)
-            } else {
-                (Some(Inactive::Idle), limits.header_read_timeout)
+            let left = match self.lack() {
+                Some(lack) => {
+                    let patience = match lack {
+                        Inactive::Idle => limits.header_read_timeout,
+                        Inactive::Stalled => limits.write_timeout,
+                    };
+                    let left = patience.saturating_sub(self.quiet());
+                    if left.is_zero() {
+                        return lack;
+                    }
+                    left
+                }
+                None => longest_sleep,
             };
-            let quiet = self
-                .opened
-                .elapsed()
-                .saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)));
-            match state {
-                Some(state) if quiet >= patience => return state,
-                Some(_) => tokio::time::sleep(patience.saturating_sub(quiet)).await,
-                None => tokio::time::sleep(patience).await,
-            }
+            tokio::time::sleep(left.min(longest_sleep)).await;
         }
+    }
+
+    /// What the connection lacks just now; `None` while a request is being answered, which has deadlines of its own.
+    fn lack(&self) -> Option<Inactive> {
+        let is_answering = self.answering.load(Ordering::Relaxed) > 0;
+        let is_sending = self.sending.load(Ordering::Relaxed) > 0;
+        if self.blocked.load(Ordering::Relaxed) || (is_sending && !is_answering) {
+            Some(Inactive::Stalled)
+        } else {
+            (!is_answering).then_some(Inactive::Idle)
+        }
+    }
+
+    /// How long nothing has happened.
+    fn quiet(&self) -> Duration {
+        self.opened
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
     }
 
     /// A request has come in; it is being answered until the guard is dropped.
@@ -79,10 +97,6 @@ impl Activity {
         self.progress();
         self.answering.fetch_add(1, Ordering::Relaxed);
         Answering(Arc::clone(self))
-    }
-
-    fn is_sending(&self) -> bool {
-        self.sending.load(Ordering::Relaxed) > 0 && self.answering.load(Ordering::Relaxed) == 0
     }
 
     fn progress(&self) {

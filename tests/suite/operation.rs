@@ -1,0 +1,208 @@
+//! What operators rely on: health, metrics, the access log, an orderly end.
+
+use std::process::Stdio;
+
+use bytes::Bytes;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+
+use crate::support::scripted::{Deed, Scripted};
+use crate::support::{Callboard, SITE, until};
+
+const READINESS: &str = "/.backstage/health/v1/readiness";
+
+#[tokio::test]
+async fn health_is_told_to_everyone_on_both_listeners() {
+    let callboard = Callboard::start().await;
+    let client = reqwest::Client::new();
+    for address in [callboard.address, callboard.admin] {
+        let liveness = client
+            .get(format!("http://{address}/.backstage/health/v1/liveness"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(liveness.json::<Value>().await.unwrap()["status"], "ok");
+        let url = format!("http://{address}{READINESS}");
+        until(async || client.get(&url).send().await.unwrap().status() == StatusCode::OK).await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_whose_storage_never_answered_is_not_ready_and_lives() {
+    let callboard = Callboard::start().await;
+    std::fs::remove_dir_all(callboard.folder.path()).unwrap();
+    let second = Callboard::with("  cache: { freshFor: 1s }\n").await;
+    drop(second);
+    let page = callboard.get(&format!("{SITE}/index.html")).send().await.unwrap();
+    assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn metrics_tell_of_requests_storage_tokens_and_memory() {
+    let callboard = Callboard::start().await;
+    for _ in 0..3 {
+        callboard.get(&format!("{SITE}/index.html")).send().await.unwrap();
+    }
+    callboard
+        .get_without_token(&format!("{SITE}/index.html"))
+        .send()
+        .await
+        .unwrap();
+    for (name, labels, value) in [
+        (
+            "http_server_request_duration_seconds_count",
+            &["hit", "200", "static"][..],
+            2.0,
+        ),
+        (
+            "http_server_request_duration_seconds_count",
+            &["miss", "200", "static"],
+            1.0,
+        ),
+        ("http_server_request_duration_seconds_count", &["none", "401"], 1.0),
+        (
+            "callboard_storage_operation_duration_seconds_count",
+            &["get", "ok"],
+            1.0,
+        ),
+        ("callboard_auth_tokens_total", &["missing"], 1.0),
+        ("callboard_cache_memory_entries", &[], 1.0),
+    ] {
+        assert_eq!(callboard.metric(name, labels).await, value, "{name} {labels:?}");
+    }
+    let post = reqwest::Client::new()
+        .post(format!("http://{}/metrics", callboard.admin))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(post.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn what_a_client_sends_names_no_series() {
+    let callboard = Callboard::start().await;
+    callboard.get(&format!("{SITE}/index.html")).send().await.unwrap();
+    let series = async || {
+        let url = format!("http://{}/metrics", callboard.admin);
+        reqwest::get(url).await.unwrap().text().await.unwrap().lines().count()
+    };
+    callboard
+        .request(Method::from_bytes(b"WILD").unwrap(), "/wild")
+        .send()
+        .await
+        .unwrap();
+    callboard.get("/static/docs/wild/wild/wild/wild").send().await.unwrap();
+    let before = series().await;
+    for i in 0..20 {
+        let method = Method::from_bytes(format!("WILD{i}").as_bytes()).unwrap();
+        callboard.request(method, &format!("/wild/{i}")).send().await.unwrap();
+        callboard
+            .get(&format!("/static/docs/wild{i}/wild/wild/wild"))
+            .send()
+            .await
+            .unwrap();
+    }
+    assert_eq!(series().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_before_the_answer_is_counted() {
+    let store = Scripted::held(Deed::Give(Bytes::from_static(b"page"), "v1"));
+    let callboard = Callboard::before(store.clone(), "").await;
+    let request = tokio::spawn(callboard.get(&format!("{SITE}/index.html")).send());
+    until(async || store.gets() == 1).await;
+    request.abort();
+    until(async || {
+        callboard
+            .metric("http_server_request_duration_seconds_count", &["\"499\""])
+            .await
+            == 1.0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_flight_outlive_the_word_to_stop() {
+    let store = Scripted::held(Deed::Give(Bytes::from_static(b"page"), "v1"));
+    let callboard = Callboard::before(store.clone(), "").await;
+    let address = callboard.address;
+    let request = tokio::spawn(callboard.get(&format!("{SITE}/index.html")).send());
+    until(async || store.gets() == 1).await;
+    let stopping = tokio::spawn(callboard.stop());
+    until(async || tokio::net::TcpStream::connect(address).await.is_err()).await;
+    store.gate.add_permits(1);
+    assert_eq!(request.await.unwrap().unwrap().text().await.unwrap(), "page");
+    assert_eq!(stopping.await.unwrap(), 0, "connections broken off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_outlasts_the_grace_time_is_broken_off() {
+    let store = Scripted::held(Deed::Give(Bytes::from_static(b"page"), "v1"));
+    let callboard = Callboard::before(store.clone(), "  limits: { drainGrace: 200ms }\n").await;
+    let request = tokio::spawn(callboard.get(&format!("{SITE}/index.html")).send());
+    until(async || store.gets() == 1).await;
+    assert_eq!(callboard.stop().await, 1);
+    assert!(request.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn the_binary_writes_a_line_a_request_and_ends_on_sigterm() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_callboard"))
+        .current_dir(folder.path())
+        .env("APP_CONFIG_callboard_listen", "\"127.0.0.1:0\"")
+        .env("APP_CONFIG_callboard_admin_listen", "\"127.0.0.1:0\"")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut greeting = String::new();
+    while !greeting.contains("More: callboard --help") {
+        greeting += &(lines.next_line().await.unwrap().unwrap() + "\n");
+    }
+    let token = between(&greeting, "Bearer ", "'");
+    let url = between(&greeting, "\\\n    ", "\n");
+    let page = reqwest::Client::new()
+        .get(url)
+        .bearer_auth(&token)
+        .header("traceparent", TRACE)
+        .send()
+        .await
+        .unwrap();
+    assert!(page.text().await.unwrap().contains("Callboard"));
+    let line = loop {
+        let line = lines.next_line().await.unwrap().unwrap();
+        if line.starts_with('{') {
+            break line;
+        }
+    };
+    let entry: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(entry["status"], 200);
+    assert_eq!(entry["subject"], "plugin:techdocs");
+    assert_eq!(entry["key"], "default/component/callboard/index.html");
+    assert_eq!(entry["cache"], "miss");
+    assert_eq!(entry["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert!(entry["bytes"].as_u64().unwrap() > 1000 && entry["duration_ms"].as_f64().unwrap() > 0.0);
+    assert!(!line.contains(&token));
+
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().await.unwrap().success());
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    assert!(
+        log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()),
+        "{log}"
+    );
+    assert!(!log.contains(&token));
+}
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn between(text: &str, start: &str, end: &str) -> String {
+    let rest = text.split_once(start).unwrap().1;
+    rest.split_once(end).unwrap().0.trim().to_owned()
+}

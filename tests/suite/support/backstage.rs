@@ -1,0 +1,80 @@
+//! A server that publishes a plugin's keys as Backstage does, for tests that are not about tokens. Those that are run
+//! against the real thing.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use callboard::auth::mint::{PluginClaims, SigningKey};
+use callboard::clock::{Clock, Timestamp};
+use http_body_util::Full;
+use hyper::Response;
+use hyper::body::Bytes;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+pub struct Backstage {
+    address: SocketAddr,
+    key: SigningKey,
+    fetches: Arc<AtomicUsize>,
+    /// Tokens are issued then, whatever time it is meanwhile: a test's clock stands still, or leaps.
+    started: Timestamp,
+}
+
+impl Backstage {
+    pub async fn start() -> Self {
+        let key = SigningKey::generate().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let fetches = Arc::new(AtomicUsize::new(0));
+        let document = Bytes::from(key.public_jwks().to_string());
+        let counter = Arc::clone(&fetches);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (document, counter) = (document.clone(), Arc::clone(&counter));
+                let service = service_fn(move |_| {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    let document = document.clone();
+                    async move { Ok::<_, Infallible>(Response::new(Full::new(document))) }
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service),
+                );
+            }
+        });
+        Self {
+            address,
+            key,
+            fetches,
+            started: Clock::System.now(),
+        }
+    }
+
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How often keys were fetched.
+    pub fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::SeqCst)
+    }
+
+    /// A token of the techdocs plugin that may read.
+    pub fn token(&self) -> String {
+        self.token_of("techdocs")
+    }
+
+    pub fn token_of(&self, plugin: &str) -> String {
+        let exp = self.started.plus(Duration::from_secs(3600));
+        let claims = PluginClaims {
+            sub: plugin,
+            aud: "callboard",
+            iat: self.started,
+            exp,
+        };
+        self.key.plugin_token(&claims).unwrap()
+    }
+}

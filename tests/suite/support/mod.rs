@@ -1,0 +1,174 @@
+//! What the tests share: a Callboard in front of a folder or a scripted store, a Backstage that publishes keys, and
+//! requests written by hand.
+
+pub mod backstage;
+pub mod raw;
+pub mod scripted;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callboard::app::{App, Running};
+use callboard::clock::{Clock, Hand};
+use callboard::config::{Configuration, Environment, Sources};
+use callboard::storage::DocStore;
+use reqwest::{Method, RequestBuilder};
+use tempfile::TempDir;
+
+pub use backstage::Backstage;
+
+/// The site that most tests read.
+pub const SITE: &str = "/static/docs/default/component/shop";
+
+/// A Callboard on ports of its own, and what it reads.
+pub struct Callboard {
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    /// Moves its clock.
+    pub hand: Hand,
+    pub backstage: Backstage,
+    /// The published folder.
+    pub folder: TempDir,
+    running: Running,
+    client: reqwest::Client,
+}
+
+impl Callboard {
+    /// One in front of a folder that holds some files of `default/component/shop`.
+    pub async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// The same, with more lines in the configuration's `callboard:` section, each indented by two spaces.
+    pub async fn with(section: &str) -> Self {
+        Self::launch(section, None).await
+    }
+
+    /// One in front of `store`.
+    pub async fn before(store: Arc<dyn DocStore>, section: &str) -> Self {
+        Self::launch(section, Some(store)).await
+    }
+
+    async fn launch(section: &str, store: Option<Arc<dyn DocStore>>) -> Self {
+        let backstage = Backstage::start().await;
+        let folder = shop();
+        let text = format!(
+            "backend: {{ baseUrl: '{}' }}\n\
+             techdocs: {{ publisher: {{ type: local, local: {{ publishDirectory: '{}' }} }} }}\n\
+             callboard:\n  listen: 127.0.0.1:0\n  admin: {{ listen: '127.0.0.1:0' }}\n  \
+             telemetry: {{ accessLog: false }}\n{section}\n",
+            backstage.base_url(),
+            folder.path().display(),
+        );
+        let resolved = configuration(&text).resolved;
+        let hand = Hand::at(Clock::System.now());
+        let clock = Clock::Manual(hand.clone());
+        let app = match store {
+            Some(store) => App::with_store(resolved, clock, store),
+            None => App::new(resolved, clock),
+        };
+        let running = app.unwrap().start().unwrap();
+        let (address, admin) = (running.address, running.admin_address);
+        Self {
+            address,
+            admin,
+            hand,
+            backstage,
+            folder,
+            running,
+            client: reqwest::Client::new(),
+        }
+    }
+
+    /// A request with a token that may read.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("http://{}{path}", self.address);
+        self.client.request(method, url).bearer_auth(self.backstage.token())
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    /// A request without a token.
+    pub fn get_without_token(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("http://{}{path}", self.address))
+    }
+
+    /// The sum of the series whose line begins with `name` and holds all of `labels`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let url = format!("http://{}/metrics", self.admin);
+        let text = self.client.get(url).send().await.unwrap().text().await.unwrap();
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
+        lines
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+
+    pub fn write(&self, path: &str, contents: impl AsRef<[u8]>) {
+        let path = self.folder.path().join("default/component/shop").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, contents).unwrap();
+    }
+
+    pub async fn stop(self) -> usize {
+        self.running.stop().await
+    }
+}
+
+/// The configuration in `text`, which must be without problems.
+pub fn configuration(text: &str) -> Configuration {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("app-config.yaml");
+    std::fs::write(&file, text).unwrap();
+    let environment = Environment {
+        directory: folder.path().to_owned(),
+        ..Environment::default()
+    };
+    callboard::config::read(&Sources {
+        files: vec![file],
+        environment,
+    })
+    .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Longer than anything here takes on a busy machine; what is still waited for then does not come.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `holds` does.
+pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("what is waited for comes");
+}
+
+fn shop() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let site = folder.path().join("default/component/shop");
+    write(&site, "index.html", "<h1>Shop</h1>");
+    write(&site, "guide/first steps.html", "<h1>First steps</h1>");
+    write(&site, "assets/main.0253249f.min.css", "body { color: teal }");
+    write(&site, "digits.txt", "0123456789");
+    write(&site, "empty.txt", "");
+    write(
+        &site,
+        "techdocs_metadata.json",
+        r#"{"site_name":"Shop","files":["index.html"]}"#,
+    );
+    folder
+}
+
+fn write(site: &Path, path: &str, contents: &str) {
+    let path = site.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, contents).unwrap();
+}

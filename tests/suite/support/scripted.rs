@@ -1,0 +1,143 @@
+//! A store that does as it is told, and counts.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use callboard::docs::StorageKey;
+use callboard::http::etag::ETag;
+use callboard::storage::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
+use futures_util::{StreamExt, stream};
+use tokio::sync::Semaphore;
+
+/// What a get does.
+#[derive(Clone)]
+pub enum Deed {
+    /// Gives these bytes, under this tag.
+    Give(Bytes, &'static str),
+    /// Says this.
+    Fail(StoreError),
+    /// Dies.
+    Panic,
+    /// Announces more bytes than it gives.
+    Truncate,
+    /// Gives some bytes and then no more.
+    Hang,
+}
+
+pub struct Scripted {
+    deeds: Mutex<HashMap<String, Deed>>,
+    default: Mutex<Deed>,
+    gets: AtomicUsize,
+    /// Gets wait for a permit each, so that a test can hold them.
+    pub gate: Arc<Semaphore>,
+}
+
+impl Scripted {
+    pub fn new(default: Deed) -> Arc<Self> {
+        Arc::new(Self {
+            deeds: Mutex::default(),
+            default: Mutex::new(default),
+            gets: AtomicUsize::new(0),
+            gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+        })
+    }
+
+    /// One whose gets wait until `gate` is given permits.
+    pub fn held(default: Deed) -> Arc<Self> {
+        let store = Self::new(default);
+        store.gate.forget_permits(Semaphore::MAX_PERMITS);
+        store
+    }
+
+    pub fn gets(&self) -> usize {
+        self.gets.load(Ordering::SeqCst)
+    }
+
+    /// From now on.
+    pub fn now(&self, deed: Deed) {
+        *self.default.lock().unwrap() = deed;
+    }
+
+    pub fn set(&self, key: &str, deed: Deed) {
+        self.deeds.lock().unwrap().insert(key.to_owned(), deed);
+    }
+
+    fn deed(&self, key: &StorageKey) -> Deed {
+        let deed = self.deeds.lock().unwrap().get(key.as_str()).cloned();
+        deed.unwrap_or_else(|| self.default.lock().unwrap().clone())
+    }
+}
+
+impl fmt::Debug for Scripted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scripted")
+    }
+}
+
+#[async_trait]
+impl DocStore for Scripted {
+    async fn stat(&self, _key: &StorageKey) -> Result<ObjectMeta, StoreError> {
+        Err(StoreError::Absent)
+    }
+
+    async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        self.gate
+            .add_permits(usize::from(self.gate.available_permits() > 1_000_000));
+        let (bytes, tag) = match self.deed(key) {
+            Deed::Give(bytes, tag) => (bytes, tag),
+            Deed::Fail(error) => return Err(error),
+            Deed::Panic => panic!("a fetch that dies, on purpose"),
+            Deed::Truncate => {
+                let body = stream::iter([Ok(Bytes::from_static(b"half"))]).boxed();
+                return Ok(Object {
+                    meta: meta(8, "t"),
+                    body,
+                });
+            }
+            Deed::Hang => {
+                let body = stream::iter([Ok(Bytes::from_static(b"half"))])
+                    .chain(stream::pending())
+                    .boxed();
+                return Ok(Object {
+                    meta: meta(8, "t"),
+                    body,
+                });
+            }
+        };
+        let meta = meta(bytes.len() as u64, tag);
+        if options.if_none_match.is_some() && options.if_none_match == meta.etag {
+            return Err(StoreError::NotModified);
+        }
+        if options.if_match.is_some() && options.if_match != meta.etag {
+            return Err(StoreError::Changed);
+        }
+        let part = match &options.range {
+            Some(range) => bytes.slice(range.start as usize..range.end as usize),
+            None => bytes,
+        };
+        // In several pieces, as from a network.
+        let pieces: Vec<_> = part.chunks(64 * 1024).map(|piece| Ok(part.slice_ref(piece))).collect();
+        Ok(Object {
+            meta,
+            body: stream::iter(pieces).boxed(),
+        })
+    }
+
+    async fn list(&self, _prefix: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+fn meta(size: u64, tag: &str) -> ObjectMeta {
+    ObjectMeta {
+        size,
+        etag: ETag::from_store(tag),
+        last_modified: None,
+    }
+}
