@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::substitute::escape;
 use super::value::Origin;
 
 /// Every key that was read, in the order of reading. Secrets are masked in it already.
@@ -195,7 +196,7 @@ fn write_leaf(output: &mut String, value: &Json, origin: &Origin, origins: bool)
 fn scalar(value: &Json) -> String {
     match value {
         Json::String(text) if is_plain(text) => text.clone(),
-        Json::String(text) => quoted(text),
+        Json::String(text) => quoted(&escape(text)),
         Json::Array(items) => format!("[{}]", items.iter().map(scalar).collect::<Vec<_>>().join(", ")),
         other => other.to_string(),
     }
@@ -281,7 +282,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_reads_back_as_itself(text in "(\\PC|[\\x00-\\x20:#\"'\\\\\u{85}\u{2028}\u{feff}-])*") {
+        fn any_text_reads_back_as_itself(text in "(\\PC|[${}]|[\\x00-\\x20:#\"'\\\\\u{85}\u{2028}\u{feff}-])*") {
             let mut effective = Effective::default();
             effective.set("k", json!(text), Origin::Default);
             effective.set("l", json!([text, text]), Origin::Default);

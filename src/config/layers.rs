@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::environment::{self, Environment};
+use super::files::resolve;
 use super::problem::{Problem, Problems};
-use super::transform::{Absences, Files, resolve};
+use super::transform::{Absences, Transform};
 use super::value::{Node, Origin, Value};
 
 /// What a configuration is read from.
@@ -36,17 +37,17 @@ pub struct Loaded {
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let environment = &sources.environment;
     let (paths, mut problems) = paths(sources);
-    let mut files = Files::new(environment);
+    let mut transform = Transform::new(environment);
     let mut tree = Node {
         value: Value::Map(BTreeMap::new()),
         origin: Origin::Default,
     };
     for path in &paths {
-        if let Some(layer) = files.layer(path) {
+        if let Some(layer) = transform.layer(path) {
             tree.lay_over(layer);
         }
     }
-    problems.extend(files.problems);
+    problems.extend(transform.problems);
     let (layer, of_variables) = environment::layer(environment);
     problems.extend(of_variables);
     if let Some(layer) = layer {
@@ -59,7 +60,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     }
     Ok(Loaded {
         tree,
-        absences: files.absences,
+        absences: transform.absences,
         directory: environment.directory.clone(),
         files: paths,
         problems,
@@ -104,7 +105,7 @@ fn paths(sources: &Sources) -> (Vec<PathBuf>, Problems) {
         let paths = names
             .iter()
             .map(|name| resolve(directory, name))
-            .filter(|path| path.exists())
+            .filter(|path| is_there(path))
             .collect();
         return (paths, problems);
     }
@@ -121,6 +122,12 @@ fn paths(sources: &Sources) -> (Vec<PathBuf>, Problems) {
         }
     }
     (paths, problems)
+}
+
+/// Whether anything has that name. A dangling link or a folder that may not be looked into counts: whoever put it there
+/// means to be told, and not to be served the sample site.
+fn is_there(path: &Path) -> bool {
+    !matches!(path.symlink_metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// `ConfigSources.defaultForTargets` of `@backstage/config-loader`, with `BACKSTAGE_ENV`'s comma-separated names.
@@ -183,6 +190,15 @@ mod tests {
         assert!(!load(&empty.sources(&[], &[("APP_CONFIG_a", "1")])).unwrap().has_files());
         let folder = Folder::new(&[("app-config.yaml", "# nothing\n")]);
         assert!(load(&folder.sources(&[], &[])).unwrap().has_files());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_default_file_that_is_a_dangling_link_is_a_problem() {
+        let folder = Folder::new(&[]);
+        std::os::unix::fs::symlink("nowhere", folder.path().join("app-config.yaml")).unwrap();
+        let told = load(&folder.sources(&[], &[])).unwrap_err().to_string();
+        assert!(told.contains("app-config.yaml: does not exist"), "{told}");
     }
 
     #[test]

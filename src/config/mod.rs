@@ -1,6 +1,6 @@
 //! The configuration room: Backstage's own files and our section in them → what each room runs on.
 //!
-//! 1. [`load`] reads the layers: files (`yaml.rs`), with what they refer to filled in (`transform.rs`,
+//! 1. [`load`] reads the layers: files (`files.rs`, `yaml.rs`), with what they refer to filled in (`transform.rs`,
 //!    [`substitute`]), then `APP_CONFIG_…` variables (`environment.rs`), laid one over the other (`layers.rs`).
 //! 2. [`Loaded::resolve`] understands them: `resolve/` names each key that we know exactly once, with its format
 //!    (`formats.rs`), default and bounds, and reads it through `reader.rs`.
@@ -13,11 +13,14 @@
 mod duration;
 mod effective;
 mod environment;
+mod files;
 mod formats;
 mod js;
 mod layers;
 mod problem;
 mod reader;
+#[cfg(test)]
+mod reference;
 mod resolve;
 mod size;
 mod substitute;
@@ -26,6 +29,8 @@ mod testing;
 mod transform;
 mod unknown;
 mod value;
+#[cfg(test)]
+mod vectors;
 mod yaml;
 
 pub use self::duration::{NotADuration, parse_text as parse_duration, show as show_duration};

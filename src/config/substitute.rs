@@ -45,6 +45,21 @@ pub fn substitute<'t>(text: &'t str, lookup: impl Fn(&str) -> Option<String>) ->
     Ok(Cow::Owned(output))
 }
 
+/// The text that [`substitute`] makes `text` of, whatever the variables are.
+pub(super) fn escape(text: &str) -> String {
+    let mut output = String::new();
+    let mut rest = text;
+    while let Some(found) = next_placeholder(rest) {
+        output.push_str(found.before);
+        output.push_str(if found.escaped { "$$${" } else { "$${" });
+        output.push_str(found.inner);
+        output.push('}');
+        rest = found.after;
+    }
+    output.push_str(rest);
+    output
+}
+
 struct Placeholder<'t> {
     before: &'t str,
     /// Whether a second `$` stands before it.
@@ -154,6 +169,13 @@ mod tests {
         #[test]
         fn text_without_a_dollar_is_left_alone(text in "[^$]*") {
             let same = substitute(&text, |_| None);
+            prop_assert_eq!(same.as_deref(), Ok(text.as_str()));
+        }
+
+        #[test]
+        fn escaped_text_comes_out_as_it_was(text in "([${}a]|\\$\\{)*") {
+            let escaped = escape(&text);
+            let same = substitute(&escaped, |_| None);
             prop_assert_eq!(same.as_deref(), Ok(text.as_str()));
         }
 

@@ -1,23 +1,19 @@
 //! What a file's values stand for: `${VAR}` in text, and the maps of one key `$env`, `$file` and `$include`, as
 //! `@backstage/config-loader`, `src/sources/transform/` applies them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::environment::Environment;
+use super::files::{Files, resolve};
 use super::js;
 use super::problem::Problem;
 use super::substitute::{Unset, substitute};
 use super::value::{Node, Origin, Value};
 use super::yaml;
 
-/// The largest file that is read, a configuration or one that it refers to. Backstage's own are of some 10 KB; past
-/// this it is a wrong path.
-const LARGEST_FILE: u64 = 1 << 20;
-/// Files that one configuration may refer to, each time counted. Includes that multiply end here.
-const MOST_FILES: usize = 256;
 /// Includes inside included files.
 const DEEPEST_INCLUDE: usize = 16;
 /// See [`yaml::Limits`].
@@ -31,15 +27,17 @@ pub(super) struct Absences {
     /// Those that are filled from what is not there, such as a variable that is not set, with the reason. An error
     /// only where the value is required.
     pub(super) unset: BTreeMap<String, (String, Origin)>,
-    /// Those that there is a problem with already.
+    /// Those that there is a problem with already. An empty one stands for all.
     pub(super) broken: Vec<String>,
 }
 
 /// Reads files and fills in what they refer to, within the bounds above, and keeps what went wrong.
-pub(super) struct Files<'e> {
+pub(super) struct Transform<'e> {
     environment: &'e Environment,
     limits: yaml::Limits,
-    files_left: usize,
+    files: Files<'e>,
+    /// A bound was met, and is told. Nothing more is looked for: includes that multiply would each meet it again.
+    exhausted: bool,
     /// What went wrong, in the order in which it was met.
     pub(super) problems: Vec<Problem>,
     /// What has no value, by key.
@@ -54,12 +52,13 @@ struct Place<'p> {
     depth: usize,
 }
 
-impl<'e> Files<'e> {
+impl<'e> Transform<'e> {
     pub(super) fn new(environment: &'e Environment) -> Self {
         Self {
             environment,
             limits: yaml::Limits { weight: HEAVIEST },
-            files_left: MOST_FILES,
+            files: Files::new(&environment.directory),
+            exhausted: false,
             problems: Vec::new(),
             absences: Absences::default(),
         }
@@ -67,7 +66,7 @@ impl<'e> Files<'e> {
 
     /// One configuration file as a layer; `None` where it is empty or can't be used at all, which is a problem then.
     pub(super) fn layer(&mut self, path: &Path) -> Option<Node> {
-        let name = self.display(path);
+        let name = self.files.display(path);
         let whole = Origin::File {
             file: Arc::clone(&name),
             line: 0,
@@ -197,19 +196,24 @@ impl<'e> Files<'e> {
     }
 
     fn fill_text(&self, text: &str, origin: &Origin) -> Replaced {
-        // A text is often made of one variable; which, is what an operator looks for.
-        let mut named = None;
-        let lookup = |name: &str| self.environment.lookup(name);
-        let filled = substitute(text, lookup);
-        if let Some((_, rest)) = text.split_once("${") {
-            named = rest.split(['}', ':']).next().map(|name| format!("${}", js::trim(name)));
-        }
-        match filled {
+        // Which variables a text was made of is what an operator looks for; one that only lent its fallback is none.
+        let used = RefCell::new(Vec::new());
+        let lookup = |name: &str| {
+            let value = self.environment.lookup(name);
+            let shown = format!("${name}");
+            let mut used = used.borrow_mut();
+            if value.as_ref().is_some_and(|value| !value.is_empty()) && !used.contains(&shown) {
+                used.push(shown);
+            }
+            value
+        };
+        match substitute(text, lookup) {
             Ok(filled) => {
-                let origin = if filled == text {
+                let used = used.borrow().join(", ");
+                let origin = if used.is_empty() {
                     origin.clone()
                 } else {
-                    via(origin, named.as_deref())
+                    via(origin, &used)
                 };
                 Replaced::Other(
                     Node {
@@ -230,6 +234,9 @@ impl<'e> Files<'e> {
         origin: &Origin,
         place: Place<'_>,
     ) -> Result<Replaced, String> {
+        if self.exhausted {
+            return Ok(Replaced::Broken);
+        }
         if entries.len() != 1 {
             return Err(format!("has other keys beside {include}: leave them out"));
         }
@@ -243,7 +250,7 @@ impl<'e> Files<'e> {
         match include {
             "$env" => Ok(match self.environment.lookup(&target) {
                 Some(value) => {
-                    let origin = via(origin, Some(&format!("${target}")));
+                    let origin = via(origin, &format!("${target}"));
                     Replaced::Other(
                         Node {
                             value: Value::Text(value),
@@ -260,7 +267,7 @@ impl<'e> Files<'e> {
                     .read(&path)
                     .map_err(|message| format!("$file {target:?} {message}"))?;
                 let text = text.trim_end_matches(js::is_space).to_owned();
-                let origin = via(origin, Some(&self.display(&path)));
+                let origin = via(origin, &self.files.display(&path));
                 Ok(Replaced::Other(
                     Node {
                         value: Value::Text(text),
@@ -276,6 +283,7 @@ impl<'e> Files<'e> {
     /// `$include: path#a.b`: a YAML or JSON file, or the value at a key in it.
     fn include_file(&mut self, target: &str, origin: &Origin, place: Place<'_>) -> Result<Replaced, String> {
         if place.includes >= DEEPEST_INCLUDE {
+            self.exhaust();
             return Err(format!(
                 "$include {target:?} includes itself, or is nested deeper than {DEEPEST_INCLUDE} files"
             ));
@@ -283,7 +291,7 @@ impl<'e> Files<'e> {
         let (file, inside) = target.split_once('#').unwrap_or((target, ""));
         let path = resolve(place.directory, file);
         let said = |message: String| format!("$include {file:?} {message}");
-        let name = self.display(&path);
+        let name = self.files.display(&path);
         let whole = match path.extension().and_then(|extension| extension.to_str()) {
             Some("yaml" | "yml") => {
                 let text = self.read(&path).map_err(said)?;
@@ -322,42 +330,21 @@ impl<'e> Files<'e> {
 
     /// The text of a file. Errors are worded to stand after its name.
     fn read(&mut self, path: &Path) -> Result<String, String> {
-        self.files_left = self
-            .files_left
-            .checked_sub(1)
-            .ok_or_else(|| format!("is not read: the configuration refers to more than {MOST_FILES} files"))?;
-        let unreadable = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => "does not exist".to_owned(),
-            std::io::ErrorKind::IsADirectory => "is a folder, not a file".to_owned(),
-            _ => format!("can't be read: {error}"),
-        };
-        let file = std::fs::File::open(path).map_err(unreadable)?;
-        let mut bytes = Vec::new();
-        // One byte past the limit, so that what is too large is told from what just fits.
-        file.take(LARGEST_FILE + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
-        if bytes.len() as u64 > LARGEST_FILE {
-            return Err(format!("is larger than {LARGEST_FILE} bytes"));
+        if self.files.is_spent() {
+            self.exhaust();
         }
-        String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+        self.files.read(path)
     }
 
     fn problem(&mut self, key: &str, origin: &Origin, message: String) {
-        // Includes that multiply would each report that no more files are read.
-        const MOST_PROBLEMS: usize = 100;
-        if self.problems.len() < MOST_PROBLEMS {
-            self.problems.push(Problem::new(key, Some(origin), message));
-            self.absences.broken.push(key.to_owned());
-        }
+        self.problems.push(Problem::new(key, Some(origin), message));
+        self.absences.broken.push(key.to_owned());
     }
 
-    /// A file as the operator would name it: relative to the working directory where it is inside.
-    fn display(&self, path: &Path) -> Arc<str> {
-        path.strip_prefix(&self.environment.directory)
-            .unwrap_or(path)
-            .to_string_lossy()
-            .into()
+    /// Stops looking for more. What is missing from here on may well have been written.
+    fn exhaust(&mut self) {
+        self.exhausted = true;
+        self.absences.broken.push(String::new());
     }
 }
 
@@ -395,27 +382,12 @@ fn value_at(whole: Node, inside: &str) -> Result<Option<Node>, String> {
     Ok(value)
 }
 
-/// `path.resolve`: `.` and `..` are taken out by name, as upstream does, so that messages are readable.
-pub(super) fn resolve(directory: &Path, path: &str) -> PathBuf {
-    let mut resolved = PathBuf::new();
-    for component in directory.join(path).components() {
-        match component {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir => {
-                resolved.pop();
-            }
-            other => resolved.push(other),
-        }
-    }
-    resolved
-}
-
-fn via(origin: &Origin, source: Option<&str>) -> Origin {
+fn via(origin: &Origin, source: &str) -> Origin {
     match origin {
         Origin::File { file, line, .. } => Origin::File {
             file: Arc::clone(file),
             line: *line,
-            via: source.map(Arc::from),
+            via: Some(Arc::from(source)),
         },
         other => other.clone(),
     }
@@ -429,3 +401,6 @@ fn malformed(file: &Arc<str>, error: &yaml::Malformed) -> Problem {
     };
     Problem::new("", Some(&origin), error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,11 @@ impl Check<'_> {
 
 /// The candidate that was most likely meant, where one is near enough to be meant at all.
 pub(super) fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    // Nobody misspells that much, and the comparison takes memory in proportion.
+    const LONGEST: usize = 64;
+    if name.len() > LONGEST {
+        return None;
+    }
     let lower = name.to_ascii_lowercase();
     candidates
         .into_iter()

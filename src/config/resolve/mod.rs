@@ -50,15 +50,22 @@ impl Loaded {
     /// Every problem that it has, together.
     pub fn resolve(&self) -> Result<Configuration, Problems> {
         let mut reader = Reader::new(self);
-        let (docs, storage) = storage::read(&mut reader, self);
+        // In the order in which people read the outcome.
+        let publisher = storage::read_publisher(&mut reader, self);
+        let server = server::read(&mut reader, &publisher.origin);
+        let auth = auth::read(&mut reader, &publisher.origin);
+        let cache = cache::read(&mut reader);
+        let (docs, storage) = storage::read(&mut reader, publisher);
+        let pipeline = server::read_responses(&mut reader);
+        let telemetry = telemetry::read(&mut reader);
         let resolved = Resolved {
             docs,
-            server: server::read(&mut reader, &storage.origin),
-            auth: auth::read(&mut reader, &storage.origin),
-            cache: cache::read(&mut reader),
-            pipeline: server::read_responses(&mut reader),
-            telemetry: telemetry::read(&mut reader),
+            auth,
             storage,
+            cache,
+            server,
+            pipeline,
+            telemetry,
         };
         let Reader {
             effective,
@@ -76,5 +83,40 @@ impl Loaded {
         } else {
             Err(problems)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::testing::problems;
+
+    #[test]
+    fn problems_of_every_kind_and_room_are_told_together() {
+        let told = problems(
+            "techdocs: {publisher: {type: gcs, local: {publishDirectory: {$file: nowhere}}}, cache: {ttl: soon}}\n\
+             backend: {baseUrl: nowhere, auth: {externalAccess: [{type: static, options: {token: short}}]}}\n\
+             callboard: {listen: example.com, auth: {allow: me}, storage: {timeout: 0}, telemetry: {log: {format: xml}}, x: 1}",
+        );
+        let told_of: Vec<&str> = told
+            .iter()
+            .filter_map(|problem| problem.split([' ', ':']).next())
+            .collect();
+        assert_eq!(
+            told_of,
+            [
+                "techdocs.publisher.local.publishDirectory",
+                "techdocs.publisher.type",
+                "callboard.listen",
+                "backend.baseUrl",
+                "backend.auth.externalAccess[0].options.token",
+                "backend.auth.externalAccess[0].options.subject",
+                "callboard.auth.allow",
+                "techdocs.cache.ttl",
+                "callboard.storage.timeout",
+                "callboard.telemetry.log.format",
+                "callboard.x",
+            ],
+            "{told:#?}"
+        );
     }
 }

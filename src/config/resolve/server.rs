@@ -1,6 +1,7 @@
 //! `callboard.listen`, `callboard.admin`, `callboard.limits` and `callboard.responses`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -52,32 +53,33 @@ pub(super) fn read_responses(reader: &mut Reader<'_>) -> pipeline::Options {
 }
 
 fn read_limits(reader: &mut Reader<'_>) -> Limits {
-    const WAITS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
-    let header_bytes = reader.within(
-        "callboard.limits.maxHeaderBytes",
-        &SIZE,
-        32 << 10,
-        // Below 8 KiB hyper can't read at all.
-        8 << 10..=1 << 20,
+    const WAITS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+    // Below 8 KiB hyper can't read at all.
+    const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;
+    const STREAMS: RangeInclusive<u64> = 1..=10_000;
+    let max_connections = count(reader, "callboard.limits.maxConnections", 10_000, 1..=1_000_000);
+    let header_read_timeout = reader.within(
+        "callboard.limits.headerReadTimeout",
+        &DURATION,
+        Duration::from_secs(15),
+        WAITS,
     );
-    let h2_streams = reader.within("callboard.limits.maxH2Streams", &COUNT, 100, 1..=10_000);
+    let write_timeout = reader.within(
+        "callboard.limits.writeTimeout",
+        &DURATION,
+        Duration::from_secs(30),
+        WAITS,
+    );
+    let max_header_bytes = reader.within("callboard.limits.maxHeaderBytes", &SIZE, 32 << 10, HEADER_BYTES);
+    let max_headers = count(reader, "callboard.limits.maxHeaders", 100, 16..=1000);
+    let max_h2_streams = reader.within("callboard.limits.maxH2Streams", &COUNT, 100, STREAMS);
     Limits {
-        max_connections: count(reader, "callboard.limits.maxConnections", 10_000, 1..=1_000_000),
-        header_read_timeout: reader.within(
-            "callboard.limits.headerReadTimeout",
-            &DURATION,
-            Duration::from_secs(15),
-            WAITS,
-        ),
-        write_timeout: reader.within(
-            "callboard.limits.writeTimeout",
-            &DURATION,
-            Duration::from_secs(30),
-            WAITS,
-        ),
-        max_header_bytes: usize::try_from(header_bytes).unwrap_or(usize::MAX),
-        max_headers: count(reader, "callboard.limits.maxHeaders", 100, 16..=1000),
-        max_h2_streams: u32::try_from(h2_streams).unwrap_or(u32::MAX),
+        max_connections,
+        header_read_timeout,
+        write_timeout,
+        max_header_bytes: usize::try_from(max_header_bytes).unwrap_or(usize::MAX),
+        max_headers,
+        max_h2_streams: u32::try_from(max_h2_streams).unwrap_or(u32::MAX),
     }
 }
 
@@ -126,7 +128,7 @@ mod tests {
         ));
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(
-            told[0].contains("10B is too small: write a value from 8KiB to 1MiB"),
+            told[1].contains("10B is too small: write a value from 8KiB to 1MiB"),
             "{told:?}"
         );
         assert!(told[2].contains("\"a\\nb\" is not a header's value"), "{told:?}");

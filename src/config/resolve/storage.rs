@@ -20,21 +20,52 @@ const SUPPORTED: &str = "local, awsS3";
 /// Those of Backstage, and our `sftp`, that a later version will.
 const LATER: [&str; 4] = ["googleGcs", "azureBlobStorage", "openStackSwift", "sftp"];
 
-pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded) -> (docs::Options, Options) {
+/// The store, with the path in it under which the sites are.
+pub(super) struct Publisher {
+    pub(super) origin: Origin,
+    root_path: String,
+    case_sensitive_triplet: bool,
+}
+
+/// `techdocs`.
+pub(super) fn read_publisher(reader: &mut Reader<'_>, loaded: &Loaded) -> Publisher {
     let (origin, root_path) = read_origin(reader, loaded);
     let case_sensitive_triplet = reader.or("techdocs.legacyUseCaseSensitiveTripletPaths", &FLAG, false);
+    Publisher {
+        origin,
+        root_path,
+        case_sensitive_triplet,
+    }
+}
+
+/// `callboard.storage`.
+pub(super) fn read(reader: &mut Reader<'_>, publisher: Publisher) -> (docs::Options, Options) {
+    let Publisher {
+        mut origin,
+        root_path,
+        case_sensitive_triplet,
+    } = publisher;
+    let timeout = reader.within(
+        "callboard.storage.timeout",
+        &DURATION,
+        Duration::from_secs(10),
+        TIMEOUTS,
+    );
+    let max_concurrent = count(reader, "callboard.storage.maxConcurrent", 64, PLACES);
+    // Zero is a choice: whoever finds no place is turned away at once.
+    let max_queue = count(reader, "callboard.storage.maxQueue", 1024, 0..=1_048_576);
+    let max_streams = count(reader, "callboard.storage.maxStreams", 64, PLACES);
+    // Read whatever the store, so that the key is known.
+    let forbidden_is_absent = reader.or("callboard.storage.s3.forbiddenIsAbsent", &FLAG, false);
+    if let Origin::S3(s3) = &mut origin {
+        s3.forbidden_is_absent = forbidden_is_absent;
+    }
     let storage = Options {
         origin,
-        timeout: reader.within(
-            "callboard.storage.timeout",
-            &DURATION,
-            Duration::from_secs(10),
-            TIMEOUTS,
-        ),
-        max_concurrent: count(reader, "callboard.storage.maxConcurrent", 64, PLACES),
-        // Zero is a choice: whoever finds no place is turned away at once.
-        max_queue: count(reader, "callboard.storage.maxQueue", 1024, 0..=1_048_576),
-        max_streams: count(reader, "callboard.storage.maxStreams", 64, PLACES),
+        timeout,
+        max_concurrent,
+        max_queue,
+        max_streams,
     };
     (
         docs::Options {
@@ -53,8 +84,6 @@ pub(super) fn count(reader: &mut Reader<'_>, key: &str, default: u64, bounds: Ra
 /// The store, and the path in it under which the sites are.
 fn read_origin(reader: &mut Reader<'_>, loaded: &Loaded) -> (Origin, String) {
     const TYPE: &str = "techdocs.publisher.type";
-    // Read whatever the type, so that the key is known.
-    let forbidden_is_absent = reader.or("callboard.storage.s3.forbiddenIsAbsent", &FLAG, false);
     if !loaded.has_files() && !reader.has("techdocs.publisher") {
         return (Origin::Sample, String::new());
     }
@@ -66,7 +95,7 @@ fn read_origin(reader: &mut Reader<'_>, loaded: &Loaded) -> (Origin, String) {
                 .optional("techdocs.publisher.awsS3.bucketRootPath", &TEXT)
                 .unwrap_or_default();
             let root_path = normal_root_path(reader, &root_path);
-            (Origin::S3(Box::new(read_s3(reader, forbidden_is_absent))), root_path)
+            (Origin::S3(Box::new(read_s3(reader))), root_path)
         }
         later if LATER.contains(&later) => {
             reader.wrong(
@@ -99,7 +128,7 @@ fn read_local(reader: &mut Reader<'_>, loaded: &Loaded) -> Origin {
     }
 }
 
-fn read_s3(reader: &mut Reader<'_>, forbidden_is_absent: bool) -> S3Options {
+fn read_s3(reader: &mut Reader<'_>) -> S3Options {
     let bucket = reader.required(
         "techdocs.publisher.awsS3.bucketName",
         &TEXT,
@@ -124,7 +153,8 @@ fn read_s3(reader: &mut Reader<'_>, forbidden_is_absent: bool) -> S3Options {
         keys: read_keys(reader),
         proxy: reader.optional("techdocs.publisher.awsS3.httpsProxy", &URL),
         max_attempts: count(reader, "techdocs.publisher.awsS3.maxAttempts", 3, 1..=10),
-        forbidden_is_absent,
+        // Ours, and read with the rest of ours.
+        forbidden_is_absent: false,
     }
 }
 
