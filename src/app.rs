@@ -76,10 +76,7 @@ impl App {
     /// # Errors
     /// Where a client can't be built from its options.
     pub fn with_store(resolved: Resolved, clock: Clock, store: Arc<dyn DocStore>) -> Result<Self, StartError> {
-        let instruments = Arc::new(Instruments::new().map_err(|source| StartError::Setup {
-            what: "metrics",
-            source,
-        })?);
+        let instruments = Arc::new(Instruments::new().map_err(|source| StartError::Setup { what: "metrics", source })?);
         let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
         let cache = DocCache::new(Arc::clone(&storage), resolved.cache, clock.clone(), &instruments);
         let health = Arc::new(Health::default());
@@ -112,10 +109,7 @@ impl App {
     pub fn start(self) -> Result<Running, StartError> {
         let main = bind(&self.server, self.server.listen, "callboard.listen")?;
         let admin = bind(&self.server, self.server.admin_listen, "callboard.admin.listen")?;
-        let addresses = (
-            address_of(&main, self.server.listen)?,
-            address_of(&admin, self.server.admin_listen)?,
-        );
+        let addresses = (address_of(&main, self.server.listen)?, address_of(&admin, self.server.admin_listen)?);
         let (stop, stopped) = Stop::channel();
         let grace = self.server.drain_grace;
         let health = Arc::clone(&self.health);
@@ -126,13 +120,7 @@ impl App {
             let (broken_off, _, ()) = tokio::join!(main, admin, contact);
             broken_off
         });
-        Ok(Running {
-            address: addresses.0,
-            admin_address: addresses.1,
-            health,
-            stop,
-            serving,
-        })
+        Ok(Running { address: addresses.0, admin_address: addresses.1, health, stop, serving })
     }
 }
 
@@ -167,10 +155,7 @@ pub fn store(options: &StorageOptions) -> Result<Arc<dyn DocStore>, StartError> 
         Origin::Local { directory } => Arc::new(LocalStore::new(directory.clone())),
         Origin::S3(s3) => {
             let store = S3Store::new(s3, options.timeout);
-            let store = store.map_err(|error| StartError::Setup {
-                what: "the S3 client",
-                source: error.into(),
-            })?;
+            let store = store.map_err(|error| StartError::Setup { what: "the S3 client", source: error.into() })?;
             Arc::new(store)
         }
         Origin::Sample => Arc::new(sample::store()),
@@ -188,10 +173,7 @@ pub fn key_set_client() -> Result<reqwest::Client, StartError> {
         .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
         .user_agent(concat!("callboard/", env!("CARGO_PKG_VERSION")));
-    builder.build().map_err(|error| StartError::Setup {
-        what: "the HTTP client for key sets",
-        source: error.into(),
-    })
+    builder.build().map_err(|error| StartError::Setup { what: "the HTTP client for key sets", source: error.into() })
 }
 
 /// Asks storage for anything until it has answered once, and so tells a wrong bucket or credential in the log before a
@@ -227,9 +209,5 @@ fn bind(options: &crate::server::Options, address: SocketAddr, key: &'static str
 }
 
 fn address_of(listener: &Listener, address: SocketAddr) -> Result<SocketAddr, StartError> {
-    listener.address().map_err(|source| StartError::Listen {
-        address,
-        key: "the address in use",
-        source,
-    })
+    listener.address().map_err(|source| StartError::Listen { address, key: "the address in use", source })
 }

@@ -31,13 +31,9 @@ impl Admin {
 
     fn respond(&self, method: &Method, path: &str) -> Response<Body> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response = text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "Only GET and HEAD are answered here.\n".to_owned(),
-            );
-            response
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let mut response =
+                text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n".to_owned());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         if let Some(response) = self.health.answer(path) {
@@ -55,10 +51,7 @@ impl Admin {
             Ok(metrics) => text(StatusCode::OK, metrics),
             Err(error) => {
                 tracing::error!(%error, "metrics could not be written");
-                text(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "Metrics could not be written: see the log.\n".to_owned(),
-                )
+                text(StatusCode::INTERNAL_SERVER_ERROR, "Metrics could not be written: see the log.\n".to_owned())
             }
         }
     }
@@ -73,9 +66,6 @@ impl Handler for Admin {
 fn text(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::whole(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
-    );
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     response
 }

@@ -77,19 +77,14 @@ fn has_prefix_of_a_service(subject: &str) -> bool {
 
 /// Whether `id` may become part of a URL (`PluginTokenHandler`, `ALLOWED_PLUGIN_ID_PATTERN`).
 pub(super) fn is_plugin_id(id: &str) -> bool {
-    !id.is_empty()
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 /// Whether `accessRestrictions` let their token read docs: one entry must be for one of our plugin ids and leave in
 /// both the permission and the action that reading docs takes.
 pub(super) fn restrictions_allow_reading(restrictions: Option<&[AccessRestriction]>, plugin_ids: &[String]) -> bool {
     let includes = |limit: &Option<Vec<String>>, what: &str| {
-        limit
-            .as_ref()
-            .is_none_or(|limit| limit.iter().any(|limited_to| limited_to == what))
+        limit.as_ref().is_none_or(|limit| limit.iter().any(|limited_to| limited_to == what))
     };
     restrictions.is_none_or(|restrictions| {
         restrictions.iter().any(|entry| {
@@ -130,14 +125,8 @@ mod tests {
 
     #[test]
     fn users_never_pass_for_plugins_or_machines() {
-        assert!(admits(
-            "user:default/*",
-            &Principal::user("user:default/jane", false, LATER)
-        ));
-        assert!(!admits(
-            "plugin:techdocs",
-            &Principal::user("plugin:techdocs", false, LATER)
-        ));
+        assert!(admits("user:default/*", &Principal::user("user:default/jane", false, LATER)));
+        assert!(!admits("plugin:techdocs", &Principal::user("plugin:techdocs", false, LATER)));
         assert!(!admits("external:*", &Principal::user("external:ci", false, LATER)));
     }
 
@@ -160,11 +149,8 @@ mod tests {
     fn restrictions_must_leave_in_reading_docs() {
         let ids = ["techdocs".to_owned(), "callboard".to_owned()];
         let list = |items: &[&str]| Some(items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>());
-        let entry = |plugin: &str, permissions, actions| AccessRestriction {
-            plugin: plugin.to_owned(),
-            permissions,
-            actions,
-        };
+        let entry =
+            |plugin: &str, permissions, actions| AccessRestriction { plugin: plugin.to_owned(), permissions, actions };
         for (entries, allowed) in [
             (vec![], false),
             (vec![entry("techdocs", None, None)], true),
@@ -174,10 +160,7 @@ mod tests {
             (vec![entry("techdocs", list(&["catalog.entity.delete"]), None)], false),
             (vec![entry("techdocs", None, list(&["create", "read"]))], true),
             (vec![entry("techdocs", None, list(&["create"]))], false),
-            (
-                vec![entry("techdocs", list(&["catalog.entity.read"]), list(&["delete"]))],
-                false,
-            ),
+            (vec![entry("techdocs", list(&["catalog.entity.read"]), list(&["delete"]))], false),
         ] {
             assert_eq!(restrictions_allow_reading(Some(&entries), &ids), allowed, "{entries:?}");
         }

@@ -27,14 +27,7 @@ pub(super) enum Algorithm {
 /// The kinds of key, and which algorithm goes with which: `kty`, `crv` and, for each, the verification.
 impl Algorithm {
     /// The algorithms that an RSA key without `alg` may be used with.
-    pub(super) const RSA: [Self; 6] = [
-        Self::Rs256,
-        Self::Rs384,
-        Self::Rs512,
-        Self::Ps256,
-        Self::Ps384,
-        Self::Ps512,
-    ];
+    pub(super) const RSA: [Self; 6] = [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
 
     /// The algorithm that JOSE calls `name`, exactly so spelled.
     pub(super) fn from_name(name: &str) -> Option<Self> {

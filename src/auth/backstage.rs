@@ -17,29 +17,21 @@ impl Authenticator {
             return Err(AuthError::Subject);
         }
         self.check_audience(jws)?;
-        let expires_at = jws
-            .claims
-            .lifetime(now, self.options.clock_tolerance, IssuedAt::Required)?;
+        let expires_at = jws.claims.lifetime(now, self.options.clock_tolerance, IssuedAt::Required)?;
         let keys = self.issuers.plugin(id, self.access.welcomes_plugin(id))?;
         keys.verify(jws, id).await?;
         let plugin = Principal::plugin(id, expires_at);
         if !jws.claims.has("obo") {
             return Ok(plugin);
         }
-        let user = self
-            .verify_on_behalf_of(jws, now)
-            .await
-            .map_err(|error| AuthError::OnBehalfOf(Box::new(error)))?;
+        let user = self.verify_on_behalf_of(jws, now).await.map_err(|error| AuthError::OnBehalfOf(Box::new(error)))?;
         Ok(user.through(plugin))
     }
 
     /// The user's token in a plugin's claim `obo`. It is taken whether or not users may come by themselves, and
     /// whether or not it is a limited one.
     async fn verify_on_behalf_of(&self, plugins: &Jws<'_>, now: Timestamp) -> Result<Principal, AuthError> {
-        let token = plugins
-            .claims
-            .text("obo")
-            .ok_or(AuthError::Malformed("obo is not a string"))?;
+        let token = plugins.claims.text("obo").ok_or(AuthError::Malformed("obo is not a string"))?;
         let jws = Jws::parse(token)?;
         match jws.kind() {
             kind @ (TokenKind::User | TokenKind::LimitedUser | TokenKind::OldUser) => {
@@ -57,11 +49,7 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Principal, AuthError> {
         let entity_ref = jws.claims.subject()?;
-        let iat = if kind == TokenKind::OldUser {
-            IssuedAt::Optional
-        } else {
-            IssuedAt::Required
-        };
+        let iat = if kind == TokenKind::OldUser { IssuedAt::Optional } else { IssuedAt::Required };
         let expires_at = jws.claims.lifetime(now, self.options.clock_tolerance, iat)?;
         self.issuers.users()?.verify(jws, "auth").await?;
         Ok(Principal::user(entity_ref, kind == TokenKind::LimitedUser, expires_at))
@@ -72,16 +60,10 @@ impl Authenticator {
             return Err(AuthError::MissingClaim("aud"));
         }
         let presented = jws.claims.audiences();
-        if presented
-            .iter()
-            .any(|audience| self.options.audiences.iter().any(|ours| ours == audience))
-        {
+        if presented.iter().any(|audience| self.options.audiences.iter().any(|ours| ours == audience)) {
             return Ok(());
         }
         let presented = presented.into_iter().map(str::to_owned).collect();
-        Err(AuthError::Audience {
-            presented,
-            accepted: self.options.audiences.clone(),
-        })
+        Err(AuthError::Audience { presented, accepted: self.options.audiences.clone() })
     }
 }

@@ -75,9 +75,7 @@ impl Claims {
         let Some(value) = self.present(name) else {
             return Ok(None);
         };
-        let seconds = value
-            .as_f64()
-            .ok_or(AuthError::Malformed("a time that is not a number"))?;
+        let seconds = value.as_f64().ok_or(AuthError::Malformed("a time that is not a number"))?;
         // `as` saturates: before the epoch is the epoch, and what no clock will ever show is the end of time.
         Ok(Some(Timestamp::from_millis((seconds * 1000.0) as u64)))
     }
@@ -103,9 +101,7 @@ mod tests {
     const TOLERANCE: Duration = Duration::from_secs(5);
 
     fn verdict(payload: Value) -> Result<u64, &'static str> {
-        let Value::Object(payload) = payload else {
-            panic!("not an object")
-        };
+        let Value::Object(payload) = payload else { panic!("not an object") };
         let lifetime = Claims::new(payload).lifetime(NOW, TOLERANCE, IssuedAt::Required);
         lifetime.map(Timestamp::as_millis).map_err(|error| error.reason())
     }
@@ -122,14 +118,8 @@ mod tests {
     #[test]
     fn token_is_good_from_nbf_and_iat_less_tolerance() {
         assert!(verdict(json!({"iat": 1_000_005, "nbf": 1_000_005, "exp": 1_000_010})).is_ok());
-        assert_eq!(
-            verdict(json!({"iat": 1_000_005.001, "exp": 1_000_010})),
-            Err("not_yet_valid")
-        );
-        assert_eq!(
-            verdict(json!({"iat": 1, "nbf": 1_000_006, "exp": 1_000_010})),
-            Err("not_yet_valid")
-        );
+        assert_eq!(verdict(json!({"iat": 1_000_005.001, "exp": 1_000_010})), Err("not_yet_valid"));
+        assert_eq!(verdict(json!({"iat": 1, "nbf": 1_000_006, "exp": 1_000_010})), Err("not_yet_valid"));
     }
 
     #[test]
@@ -139,10 +129,7 @@ mod tests {
         assert_eq!(verdict(json!({"exp": 1_000_010})), Err("missing_claim"));
         assert_eq!(verdict(json!({"iat": 1, "exp": "1000010"})), Err("malformed"));
         assert_eq!(verdict(json!({"iat": true, "exp": 1_000_010})), Err("malformed"));
-        assert_eq!(
-            verdict(json!({"iat": 1, "nbf": [], "exp": 1_000_010})),
-            Err("malformed")
-        );
+        assert_eq!(verdict(json!({"iat": 1, "nbf": [], "exp": 1_000_010})), Err("malformed"));
     }
 
     #[test]

@@ -134,10 +134,7 @@ fn cookie(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
 
 /// A cookie's value may stand in double quotes (RFC 6265 §4.1.1).
 fn unquoted(value: &[u8]) -> &[u8] {
-    value
-        .strip_prefix(b"\"")
-        .and_then(|value| value.strip_suffix(b"\""))
-        .unwrap_or(value)
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
 }
 
 /// Takes `bytes` for a token if it can be one at all.
@@ -147,9 +144,7 @@ fn token(bytes: &[u8]) -> Result<&str, AuthError> {
     }
     match std::str::from_utf8(bytes) {
         Ok(token) if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(token),
-        _ => Err(AuthError::Malformed(
-            "the credential is empty or holds impossible characters",
-        )),
+        _ => Err(AuthError::Malformed("the credential is empty or holds impossible characters")),
     }
 }
 
@@ -192,56 +187,35 @@ mod tests {
 
     #[test]
     fn bearer_goes_before_the_cookie_even_if_it_is_bad() {
-        assert_eq!(
-            found(&[("authorization", "Bearer a"), ("cookie", "backstage-auth=c")]),
-            "bearer a"
-        );
-        assert_eq!(
-            found(&[("authorization", "Bearer"), ("cookie", "backstage-auth=c")]),
-            "malformed"
-        );
+        assert_eq!(found(&[("authorization", "Bearer a"), ("cookie", "backstage-auth=c")]), "bearer a");
+        assert_eq!(found(&[("authorization", "Bearer"), ("cookie", "backstage-auth=c")]), "malformed");
     }
 
     #[test]
     fn other_scheme_is_refused_unless_there_is_a_cookie() {
-        assert_eq!(
-            found(&[("authorization", "Basic eA=="), ("cookie", "backstage-auth=c")]),
-            "cookie c"
-        );
+        assert_eq!(found(&[("authorization", "Basic eA=="), ("cookie", "backstage-auth=c")]), "cookie c");
         assert_eq!(found(&[("authorization", "Basic eA==")]), "scheme");
         assert_eq!(found(&[("authorization", "BearerX abc")]), "scheme");
     }
 
     #[test]
     fn several_authorization_headers_are_refused() {
-        assert_eq!(
-            found(&[("authorization", "Bearer a"), ("authorization", "Bearer a")]),
-            "several_headers"
-        );
+        assert_eq!(found(&[("authorization", "Bearer a"), ("authorization", "Bearer a")]), "several_headers");
     }
 
     #[test]
     fn cookie_is_found_among_others_quoted_and_over_several_headers() {
         assert_eq!(found(&[("cookie", "a=b; backstage-auth=\"c\"; d")]), "cookie c");
-        assert_eq!(
-            found(&[("cookie", "a=\u{fc}"), ("cookie", " backstage-auth = c ")]),
-            "cookie c"
-        );
+        assert_eq!(found(&[("cookie", "a=\u{fc}"), ("cookie", " backstage-auth = c ")]), "cookie c");
         assert_eq!(found(&[("cookie", "backstage-auth=; backstage-auth=c")]), "cookie c");
-        assert_eq!(
-            found(&[("cookie", "xbackstage-auth=c; backstage-authx=c; backstage-auth")]),
-            "absent"
-        );
+        assert_eq!(found(&[("cookie", "xbackstage-auth=c; backstage-authx=c; backstage-auth")]), "absent");
     }
 
     #[test]
     fn cookie_is_looked_at_for_static_files_and_where_switched_on() {
         let headers = headers(&[("cookie", "backstage-auth=c")]);
         for (resource, cookies) in [(Resource::Other, true), (Resource::StaticFile, false)] {
-            assert_eq!(
-                Credential::from_headers(&headers, resource, cookies).unwrap(),
-                Credential::Absent
-            );
+            assert_eq!(Credential::from_headers(&headers, resource, cookies).unwrap(), Credential::Absent);
         }
     }
 
@@ -250,18 +224,12 @@ mod tests {
         let fits = format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES));
         assert!(found(&[("authorization", &fits)]).starts_with("bearer"));
         assert_eq!(found(&[("authorization", &format!("{fits}a"))]), "too_large");
-        assert_eq!(
-            found(&[("cookie", &format!("backstage-auth={}", "a".repeat(MAX_TOKEN_BYTES + 1)))]),
-            "too_large"
-        );
+        assert_eq!(found(&[("cookie", &format!("backstage-auth={}", "a".repeat(MAX_TOKEN_BYTES + 1)))]), "too_large");
     }
 
     #[test]
     fn debug_hides_the_token() {
-        let bearer = Credential::Bearer {
-            token: "hunter2",
-            resource: Resource::Other,
-        };
+        let bearer = Credential::Bearer { token: "hunter2", resource: Resource::Other };
         assert!(!format!("{bearer:?} {:?}", Credential::Cookie("hunter2")).contains("hunter2"));
     }
 

@@ -21,12 +21,7 @@ impl Discovery {
     /// Of several endpoints that name the plugin the last counts, one for `*` counts for plugins that none names, and
     /// `{baseUrl}/api/{id}` for the rest (`@backstage/backend-defaults`, `HostDiscovery`).
     fn base_of(&self, id: &str) -> String {
-        let named = |name: &str| {
-            self.endpoints
-                .iter()
-                .rev()
-                .find(|e| e.plugins.iter().any(|plugin| plugin == name))
-        };
+        let named = |name: &str| self.endpoints.iter().rev().find(|e| e.plugins.iter().any(|plugin| plugin == name));
         let base = match named(id).or_else(|| named("*")) {
             Some(endpoint) => fill_in(&endpoint.target, id),
             None => format!("{}/api/{id}", self.base_url.as_str().trim_end_matches('/')),
@@ -79,10 +74,7 @@ mod tests {
             discovery.plugin_keys("techdocs").unwrap().as_str(),
             "http://backstage:7007/api/techdocs/.backstage/auth/v1/jwks.json"
         );
-        assert_eq!(
-            discovery.user_keys().unwrap().as_str(),
-            "http://backstage:7007/api/auth/.well-known/jwks.json"
-        );
+        assert_eq!(discovery.user_keys().unwrap().as_str(), "http://backstage:7007/api/auth/.well-known/jwks.json");
     }
 
     #[test]

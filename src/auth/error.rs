@@ -223,9 +223,7 @@ impl AuthError {
             Self::NotYetValid { .. } => "The token is not valid yet: compare the clocks of issuer and server",
             Self::Audience { accepted, .. } => {
                 let accepted = accepted.join("' or '");
-                return Cow::Owned(format!(
-                    "The token is for another plugin: its audience must be '{accepted}'"
-                ));
+                return Cow::Owned(format!("The token is for another plugin: its audience must be '{accepted}'"));
             }
             Self::Subject => "The token's subject is not one that Backstage would issue",
             Self::UnknownIssuer { .. } => "The token's issuer publishes no keys: is that plugin installed?",
@@ -237,10 +235,7 @@ impl AuthError {
             Self::CookieKind => "The cookie 'backstage-auth' must hold a user token: send others as a bearer token",
             Self::NoBackend => "Backstage tokens can't be verified here: backend.baseUrl is not configured",
             Self::OnBehalfOf(inner) => {
-                return Cow::Owned(format!(
-                    "The user token inside the plugin token: {}",
-                    inner.public_message()
-                ));
+                return Cow::Owned(format!("The user token inside the plugin token: {}", inner.public_message()));
             }
             Self::Restricted { .. } => {
                 "The token's accessRestrictions leave out reading docs: they need plugin 'techdocs' and 'catalog.entity.read'"

@@ -40,32 +40,18 @@ struct Issuer {
 
 impl External {
     pub(super) fn new(options: &Options, keys_at: impl Fn(&Url) -> KeySource) -> Self {
-        let mut all = Self {
-            statics: Vec::new(),
-            legacies: Vec::new(),
-            issuers: Vec::new(),
-        };
+        let mut all = Self { statics: Vec::new(), legacies: Vec::new(), issuers: Vec::new() };
         for access in &options.external {
             let may_read_docs = restrictions_allow_reading(access.restrictions.as_deref(), &options.audiences);
-            let grant = |subject: &String| Grant {
-                subject: subject.clone(),
-                may_read_docs,
-            };
+            let grant = |subject: &String| Grant { subject: subject.clone(), may_read_docs };
             match &access.method {
                 ExternalMethod::Static { token, subject } => {
                     all.statics.push((TokenDigest::of(token.expose()), grant(subject)));
                 }
                 ExternalMethod::Legacy { secret, subject } => {
-                    all.legacies
-                        .push((hmac::Key::new(hmac::HMAC_SHA256, secret.expose()), grant(subject)));
+                    all.legacies.push((hmac::Key::new(hmac::HMAC_SHA256, secret.expose()), grant(subject)));
                 }
-                ExternalMethod::Jwks {
-                    url,
-                    issuers,
-                    audiences,
-                    algorithms,
-                    subject_prefix,
-                } => {
+                ExternalMethod::Jwks { url, issuers, audiences, algorithms, subject_prefix } => {
                     all.issuers.push(Issuer {
                         keys: keys_at(url),
                         issuers: issuers.clone(),
@@ -114,11 +100,7 @@ impl External {
             return Err(AuthError::UnknownToken);
         }
         let signed_with = |key: &hmac::Key| hmac::verify(key, jws.signed, &jws.signature).is_ok();
-        let (_, grant) = self
-            .legacies
-            .iter()
-            .find(|(key, _)| signed_with(key))
-            .ok_or(AuthError::Signature)?;
+        let (_, grant) = self.legacies.iter().find(|(key, _)| signed_with(key)).ok_or(AuthError::Signature)?;
         let expires_at = jws.claims.lifetime(now, tolerance, IssuedAt::Optional)?;
         grant.principal(Some(expires_at))
     }
@@ -142,9 +124,7 @@ impl External {
 impl Grant {
     fn principal(&self, expires_at: Option<Timestamp>) -> Result<Principal, AuthError> {
         if !self.may_read_docs {
-            return Err(AuthError::Restricted {
-                subject: self.subject.clone(),
-            });
+            return Err(AuthError::Restricted { subject: self.subject.clone() });
         }
         Ok(Principal::external(self.subject.clone(), expires_at))
     }
@@ -154,11 +134,7 @@ impl Issuer {
     fn could_have_made(&self, jws: &Jws<'_>) -> bool {
         let listed = |list: &[String], value: &str| list.iter().any(|item| item == value);
         let issued = jws.claims.text("iss").is_some_and(|iss| listed(&self.issuers, iss));
-        let addressed = jws
-            .claims
-            .audiences()
-            .iter()
-            .any(|audience| listed(&self.audiences, audience));
+        let addressed = jws.claims.audiences().iter().any(|audience| listed(&self.audiences, audience));
         (self.issuers.is_empty() || issued)
             && (self.audiences.is_empty() || addressed)
             && (self.algorithms.is_empty() || listed(&self.algorithms, jws.algorithm_name()))
@@ -172,11 +148,7 @@ impl Issuer {
             Some(prefix) => format!("external:{prefix}:{subject}"),
             None => format!("external:{subject}"),
         };
-        Grant {
-            subject,
-            may_read_docs: self.may_read_docs,
-        }
-        .principal(Some(expires_at))
+        Grant { subject, may_read_docs: self.may_read_docs }.principal(Some(expires_at))
     }
 }
 

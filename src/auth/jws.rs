@@ -49,12 +49,7 @@ impl<'a> Jws<'a> {
             return Err(AuthError::Critical);
         }
         let signature = decode(signature).ok_or(AuthError::Malformed("signature is not base64url"))?;
-        Ok(Self {
-            header,
-            claims: Claims::new(payload),
-            signed: signed.as_bytes(),
-            signature,
-        })
+        Ok(Self { header, claims: Claims::new(payload), signed: signed.as_bytes(), signature })
     }
 
     pub(super) fn kind(&self) -> TokenKind {

@@ -49,12 +49,7 @@ impl KeySet {
         let document: Document =
             serde_json::from_slice(json).map_err(|error| KeySetError::Malformed(Arc::new(error)))?;
         let published = document.keys.len();
-        let keys: Arc<[PublicKey]> = document
-            .keys
-            .into_iter()
-            .filter_map(PublicKey::from_jwk)
-            .take(MAX_KEYS)
-            .collect();
+        let keys: Arc<[PublicKey]> = document.keys.into_iter().filter_map(PublicKey::from_jwk).take(MAX_KEYS).collect();
         let skipped = published.saturating_sub(keys.len());
         Ok(Self { keys, skipped })
     }
@@ -99,22 +94,14 @@ impl KeySet {
         match candidates.as_slice() {
             [] => Err(AuthError::Algorithm(jws.algorithm_name().to_owned())),
             [_, _, ..] if kid.is_none() => Err(unknown_key(kid)),
-            candidates
-                if candidates
-                    .iter()
-                    .any(|key| key.verify_sig(jws.signed, &jws.signature).is_ok()) =>
-            {
-                Ok(())
-            }
+            candidates if candidates.iter().any(|key| key.verify_sig(jws.signed, &jws.signature).is_ok()) => Ok(()),
             _ => Err(AuthError::Signature),
         }
     }
 }
 
 pub(super) fn unknown_key(kid: Option<&str>) -> AuthError {
-    AuthError::UnknownKey {
-        kid: kid.map(str::to_owned),
-    }
+    AuthError::UnknownKey { kid: kid.map(str::to_owned) }
 }
 
 /// One usable key: parsed once for each algorithm that it may be used with, which for an RSA key may be several.
@@ -143,10 +130,7 @@ impl PublicKey {
     fn from_jwk(jwk: Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(jwk).ok()?;
         let verifies = jwk.r#use.as_deref().is_none_or(|usage| usage == "sig")
-            && jwk
-                .key_ops
-                .as_ref()
-                .is_none_or(|operations| operations.iter().any(|operation| operation == "verify"))
+            && jwk.key_ops.as_ref().is_none_or(|operations| operations.iter().any(|operation| operation == "verify"))
             && jwk.kid.as_ref().is_none_or(|kid| kid.len() <= MAX_KID_BYTES);
         if !verifies {
             return None;
@@ -161,17 +145,11 @@ impl PublicKey {
             let only = Algorithm::from_name(name)?;
             verifiers.retain(|(algorithm, _)| *algorithm == only);
         }
-        (!verifiers.is_empty()).then_some(Self {
-            kid: jwk.kid,
-            verifiers,
-        })
+        (!verifiers.is_empty()).then_some(Self { kid: jwk.kid, verifiers })
     }
 
     fn usable_with(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
-        self.verifiers
-            .iter()
-            .find(|(usable, _)| *usable == algorithm)
-            .map(|(_, key)| key)
+        self.verifiers.iter().find(|(usable, _)| *usable == algorithm).map(|(_, key)| key)
     }
 }
 
@@ -191,18 +169,12 @@ fn elliptic(jwk: &Jwk) -> Option<(Algorithm, ParsedPublicKey)> {
 /// RFC 8037 §2.
 fn edwards(jwk: &Jwk) -> Option<(Algorithm, ParsedPublicKey)> {
     let verification = Algorithm::of_edwards_curve(jwk.crv.as_deref()?)?;
-    Some((
-        Algorithm::EdDsa,
-        ParsedPublicKey::new(verification, member(&jwk.x)?).ok()?,
-    ))
+    Some((Algorithm::EdDsa, ParsedPublicKey::new(verification, member(&jwk.x)?).ok()?))
 }
 
 /// RFC 7518 §6.3.1. The size of the modulus is checked with every signature.
 fn rsa(jwk: &Jwk) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
-    let components = RsaPublicKeyComponents {
-        n: member(&jwk.n)?,
-        e: member(&jwk.e)?,
-    };
+    let components = RsaPublicKeyComponents { n: member(&jwk.n)?, e: member(&jwk.e)? };
     Algorithm::RSA
         .into_iter()
         .map(|algorithm| Some((algorithm, components.to_parsed_public_key(algorithm.rsa()?).ok()?)))

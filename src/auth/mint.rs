@@ -55,9 +55,7 @@ impl SigningKey {
     ///
     /// Where there is no randomness.
     pub fn generate() -> Result<Self, MintError> {
-        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
-            .map(Self::of)
-            .map_err(MintError::Crypto)
+        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Self::of).map_err(MintError::Crypto)
     }
 
     /// The key that [`SigningKey::to_pem`] wrote, or another P-256 key in PKCS#8.
@@ -70,9 +68,7 @@ impl SigningKey {
         let (body, _) = rest.split_once(PEM_END).ok_or(MintError::Pem)?;
         let body: String = body.split_ascii_whitespace().collect();
         let pkcs8 = STANDARD.decode(body).map_err(|_| MintError::Pem)?;
-        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8)
-            .map(Self::of)
-            .map_err(MintError::Rejected)
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).map(Self::of).map_err(MintError::Rejected)
     }
 
     fn of(pair: EcdsaKeyPair) -> Self {
@@ -141,10 +137,7 @@ impl SigningKey {
     pub fn sign(&self, header: &Value, payload: &Value) -> Result<String, MintError> {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(header), part(payload));
-        let signature = self
-            .pair
-            .sign(&SystemRandom::new(), signed.as_bytes())
-            .map_err(MintError::Crypto)?;
+        let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).map_err(MintError::Crypto)?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
@@ -189,11 +182,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        for pem in [
-            "",
-            PEM_BEGIN,
-            "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----",
-        ] {
+        for pem in ["", PEM_BEGIN, "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----"] {
             assert!(matches!(SigningKey::from_pem(pem), Err(MintError::Pem)), "{pem}");
         }
         let empty = format!("{PEM_BEGIN}\nAAAA\n{PEM_END}");

@@ -81,15 +81,7 @@ impl Authenticator {
         let external = External::new(&options, |url| issuers.external(url));
         let remembered = Remembered::new(options.remembered_tokens);
         let anonymous = Arc::new(Principal::anonymous());
-        Self {
-            options,
-            clock,
-            access,
-            issuers,
-            external,
-            remembered,
-            anonymous,
-        }
+        Self { options, clock, access, issuers, external, remembered, anonymous }
     }
 
     /// Finds what a request presents; where authentication is switched off nothing is even looked for.
@@ -141,18 +133,11 @@ impl Authenticator {
 
     /// Looks at every configured key set, fetching those that aren't known, one after another.
     pub async fn probe(&self) -> Vec<KeySetProbe> {
-        let external = self
-            .external
-            .key_sources()
-            .map(|source| ("external".to_owned(), source.clone()));
+        let external = self.external.key_sources().map(|source| ("external".to_owned(), source.clone()));
         let mut probes = Vec::new();
         for (issuer, source) in self.issuers.configured().into_iter().chain(external) {
             let keys = source.count().await.map_err(|no_key| no_key.to_string());
-            probes.push(KeySetProbe {
-                issuer,
-                place: source.shown(),
-                keys,
-            });
+            probes.push(KeySetProbe { issuer, place: source.shown(), keys });
         }
         probes
     }
@@ -170,11 +155,7 @@ impl Authenticator {
             Ok(jws) => jws,
             Err(malformed) => {
                 let looks_like_jwt = token.bytes().filter(|&byte| byte == b'.').count() == 2;
-                let refusal = if looks_like_jwt {
-                    malformed
-                } else {
-                    AuthError::UnknownToken
-                };
+                let refusal = if looks_like_jwt { malformed } else { AuthError::UnknownToken };
                 return self.external.verify_static(digest).unwrap_or(Err(refusal));
             }
         };
@@ -198,10 +179,9 @@ impl Authenticator {
             _ if principal.is_user_in_person() => {
                 self.accepts_users(credential)?;
                 match credential {
-                    Credential::Bearer {
-                        resource: Resource::Other,
-                        ..
-                    } if principal.limited() => Err(AuthError::Limited),
+                    Credential::Bearer { resource: Resource::Other, .. } if principal.limited() => {
+                        Err(AuthError::Limited)
+                    }
                     _ => Ok(()),
                 }
             }
@@ -220,16 +200,12 @@ impl Authenticator {
 
     fn is_over(&self, principal: &Principal) -> bool {
         let now = self.clock.now();
-        principal
-            .expires_at()
-            .is_some_and(|end| claims::is_over(end, now, self.options.clock_tolerance))
+        principal.expires_at().is_some_and(|end| claims::is_over(end, now, self.options.clock_tolerance))
     }
 }
 
 impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticator")
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+        f.debug_struct("Authenticator").field("options", &self.options).finish_non_exhaustive()
     }
 }

@@ -40,13 +40,7 @@ impl Kind {
 impl Principal {
     /// Whoever asks where authentication is not required.
     pub(super) fn anonymous() -> Self {
-        Self {
-            subject: "anonymous".to_owned(),
-            kind: Kind::Anonymous,
-            actor: None,
-            limited: false,
-            expires_at: None,
-        }
+        Self { subject: "anonymous".to_owned(), kind: Kind::Anonymous, actor: None, limited: false, expires_at: None }
     }
 
     pub(super) fn plugin(id: &str, expires_at: Timestamp) -> Self {
@@ -60,35 +54,18 @@ impl Principal {
     }
 
     pub(super) fn external(subject: String, expires_at: Option<Timestamp>) -> Self {
-        Self {
-            subject,
-            kind: Kind::External,
-            actor: None,
-            limited: false,
-            expires_at,
-        }
+        Self { subject, kind: Kind::External, actor: None, limited: false, expires_at }
     }
 
     pub(super) fn user(entity_ref: &str, limited: bool, expires_at: Timestamp) -> Self {
-        Self {
-            subject: entity_ref.to_owned(),
-            kind: Kind::User,
-            actor: None,
-            limited,
-            expires_at: Some(expires_at),
-        }
+        Self { subject: entity_ref.to_owned(), kind: Kind::User, actor: None, limited, expires_at: Some(expires_at) }
     }
 
     /// The same user, with `plugin` acting on its behalf no longer than the plugin's own token lasts. The plugin
     /// vouches for what it asks for, so that the user's token being a limited one limits nothing.
     pub(super) fn through(self, plugin: Self) -> Self {
         let expires_at = [self.expires_at, plugin.expires_at].into_iter().flatten().min();
-        Self {
-            actor: Some(plugin.subject),
-            limited: false,
-            expires_at,
-            ..self
-        }
+        Self { actor: Some(plugin.subject), limited: false, expires_at, ..self }
     }
 
     /// Who it is: `plugin:techdocs`, an external caller's configured subject, `external:ci:build`,

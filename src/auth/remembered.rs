@@ -67,9 +67,7 @@ impl Remembered {
     /// Backstage mints a token per call, so that most are used once and all die within the hour: what was used least
     /// recently goes first, and how often it was used before does not count.
     pub(super) fn new(capacity: u64) -> Self {
-        let cache = Cache::builder()
-            .max_capacity(capacity)
-            .eviction_policy(EvictionPolicy::lru());
+        let cache = Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru());
         Self(cache.build_with_hasher(BuildHasherDefault::default()))
     }
 

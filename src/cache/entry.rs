@@ -48,11 +48,7 @@ impl Entry {
 
     pub(super) fn absent(now: Timestamp) -> Self {
         Self {
-            meta: ObjectMeta {
-                size: 0,
-                etag: None,
-                last_modified: None,
-            },
+            meta: ObjectMeta { size: 0, etag: None, last_modified: None },
             content: Content::Absent,
             confirmed_at: now,
             content_type: HeaderValue::from_static(""),
@@ -64,10 +60,7 @@ impl Entry {
 
     /// The same, confirmed by storage at `now`.
     pub(super) fn confirmed(&self, now: Timestamp) -> Self {
-        Self {
-            confirmed_at: now,
-            ..self.clone()
-        }
+        Self { confirmed_at: now, ..self.clone() }
     }
 
     /// Bytes of its body held in memory.

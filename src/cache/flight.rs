@@ -18,9 +18,7 @@ type Airborne<T> = HashMap<StorageKey, watch::Receiver<Option<T>>>;
 
 impl<T> Default for Flights<T> {
     fn default() -> Self {
-        Self {
-            airborne: Arc::default(),
-        }
+        Self { airborne: Arc::default() }
     }
 }
 
@@ -41,20 +39,14 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         let mut airborne = lock(&self.airborne);
         let vacant = match airborne.entry(key.clone()) {
             Entry::Occupied(flight) => {
-                return Ticket {
-                    is_leader: false,
-                    landing: flight.get().clone(),
-                };
+                return Ticket { is_leader: false, landing: flight.get().clone() };
             }
             Entry::Vacant(vacant) => vacant,
         };
         let (land, landing) = watch::channel(None);
         vacant.insert(landing.clone());
         drop(airborne);
-        let departure = Departure {
-            airborne: Arc::clone(&self.airborne),
-            key: key.clone(),
-        };
+        let departure = Departure { airborne: Arc::clone(&self.airborne), key: key.clone() };
         let work = work();
         tokio::spawn(async move {
             let result = work.await;
@@ -62,10 +54,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             drop(departure);
             land.send_replace(Some(result));
         });
-        Ticket {
-            is_leader: true,
-            landing,
-        }
+        Ticket { is_leader: true, landing }
     }
 }
 
@@ -104,10 +93,7 @@ mod tests {
     use crate::docs::{Locator, Options};
 
     fn key() -> StorageKey {
-        Locator::new(Options::default())
-            .locate("/static/docs/default/component/shop/index.html")
-            .unwrap()
-            .key
+        Locator::new(Options::default()).locate("/static/docs/default/component/shop/index.html").unwrap().key
     }
 
     #[tokio::test]

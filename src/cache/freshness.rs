@@ -21,11 +21,7 @@ impl Freshness {
             Content::Absent => rules.not_found_for,
         };
         let age = now.since(entry.confirmed_at);
-        if age < lifetime {
-            Self::Fresh(lifetime.saturating_sub(age))
-        } else {
-            Self::Expired
-        }
+        if age < lifetime { Self::Fresh(lifetime.saturating_sub(age)) } else { Self::Expired }
     }
 
     pub(super) fn is_fresh(self) -> bool {

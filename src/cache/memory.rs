@@ -23,9 +23,7 @@ impl Memory {
             let bytes = OVERHEAD + key.as_str().len() + entry.body_bytes();
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
-        Self {
-            entries: Cache::builder().max_capacity(max_bytes).weigher(weigher).build(),
-        }
+        Self { entries: Cache::builder().max_capacity(max_bytes).weigher(weigher).build() }
     }
 
     pub(super) fn get(&self, key: &StorageKey) -> Option<Arc<Entry>> {
@@ -43,9 +41,6 @@ impl Memory {
     /// What it holds now. The tier counts lazily, so it is made to catch up first.
     pub(super) fn in_use(&self) -> MemoryUse {
         self.entries.run_pending_tasks();
-        MemoryUse {
-            bytes: self.entries.weighted_size(),
-            entries: self.entries.entry_count(),
-        }
+        MemoryUse { bytes: self.entries.weighted_size(), entries: self.entries.entry_count() }
     }
 }

@@ -59,13 +59,7 @@ impl DocCache {
         let memory = Memory::new(options.memory_max_bytes);
         let used = memory.clone();
         instruments.observe_memory(move || used.in_use());
-        Arc::new(Self {
-            memory,
-            flights: Flights::default(),
-            storage,
-            clock,
-            options,
-        })
+        Arc::new(Self { memory, flights: Flights::default(), storage, clock, options })
     }
 
     /// What memory holds of `key`, where it is fresh. The path that almost every request takes: one look-up, no
@@ -73,12 +67,7 @@ impl DocCache {
     pub fn fresh(&self, key: &StorageKey) -> Option<Found> {
         let entry = self.memory.get(key)?;
         let ttl = self.freshness(&entry).ttl()?;
-        Some(Found {
-            entry,
-            outcome: CacheOutcome::Hit,
-            ttl,
-            collapsed: false,
-        })
+        Some(Found { entry, outcome: CacheOutcome::Hit, ttl, collapsed: false })
     }
 
     /// `key` from memory, else from storage; waits for a fetch that is under way rather than start another.
@@ -95,12 +84,7 @@ impl DocCache {
         let collapsed = !flight.is_leader;
         let landed = flight.land().await.unwrap_or(Err(StoreError::Abandoned))?;
         let ttl = self.freshness(&landed.entry).ttl().unwrap_or_default();
-        Ok(Found {
-            entry: landed.entry,
-            outcome: landed.outcome,
-            ttl,
-            collapsed,
-        })
+        Ok(Found { entry: landed.entry, outcome: landed.outcome, ttl, collapsed })
     }
 
     /// Opens a document that is too large to keep, in the very version that `entry` describes.
@@ -114,18 +98,12 @@ impl DocCache {
         range: Option<std::ops::Range<u64>>,
     ) -> Result<Object, StoreError> {
         // Not every store looks at If-Match, so what it answers with is compared as well.
-        let options = GetOptions {
-            range,
-            if_match: entry.meta.etag.clone(),
-            if_none_match: None,
-        };
-        let opened = self.storage.stream(key, &options).await.and_then(|object| {
-            if object.meta == entry.meta {
-                Ok(object)
-            } else {
-                Err(StoreError::Changed)
-            }
-        });
+        let options = GetOptions { range, if_match: entry.meta.etag.clone(), if_none_match: None };
+        let opened = self
+            .storage
+            .stream(key, &options)
+            .await
+            .and_then(|object| if object.meta == entry.meta { Ok(object) } else { Err(StoreError::Changed) });
         if matches!(opened, Err(StoreError::Changed | StoreError::Absent)) {
             self.memory.forget(key);
         }
@@ -141,19 +119,12 @@ impl DocCache {
         let held = self.memory.get(&key);
         // Another flight may have landed between this request's look and its take-off.
         if let Some(entry) = held.as_ref().filter(|entry| self.freshness(entry).is_fresh()) {
-            return Ok(Landed {
-                entry: Arc::clone(entry),
-                outcome: CacheOutcome::Hit,
-            });
+            return Ok(Landed { entry: Arc::clone(entry), outcome: CacheOutcome::Hit });
         }
         let known = held.as_ref().and_then(|entry| entry.meta.etag.as_ref());
         let fetched = self.storage.fetch(&key, known, self.options.max_object_bytes).await;
         let now = self.clock.now();
-        let changed = if held.is_some() {
-            CacheOutcome::Expired
-        } else {
-            CacheOutcome::Miss
-        };
+        let changed = if held.is_some() { CacheOutcome::Expired } else { CacheOutcome::Miss };
         let (entry, outcome) = match (fetched, &held) {
             (Ok(Whole::Body(meta, body)), _) => (Entry::document(&key, meta, body, now), changed),
             (Ok(Whole::TooLarge(meta)), _) => (Entry::large(&key, meta, now), CacheOutcome::Pass),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{ConfigFiles, EXIT_FAILURE, runtime};
+use super::{ConfigFiles, EXIT_FAILURE, output, runtime};
 use crate::app;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
@@ -29,12 +29,8 @@ pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
         check_storage(&resolved, &mut report).await;
         check_keys(resolved, &mut report).await
     })?;
-    println!("\n{}", report.verdict());
-    Ok(if report.failures == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(EXIT_FAILURE)
-    })
+    output::line(&format!("\n{}", report.verdict()))?;
+    Ok(if report.failures == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
 }
 
 async fn check_storage(resolved: &Resolved, report: &mut Report) {
@@ -94,43 +90,33 @@ struct Report {
 
 impl Report {
     fn good(&mut self, what: &str, finding: &str) {
-        println!("ok       {what}: {finding}");
+        Self::tell("ok", what, finding);
     }
 
     fn warning(&mut self, what: &str, finding: &str) {
         self.warnings += 1;
-        println!("warning  {what}: {finding}");
+        Self::tell("warning", what, finding);
     }
 
     fn bad(&mut self, what: &str, finding: &str) {
         self.failures += 1;
-        println!("FAILED   {what}: {finding}");
+        Self::tell("FAILED", what, finding);
+    }
+
+    /// One verdict, at once: the next may take its time. Where nobody hears it, the exit code still counts.
+    fn tell(verdict: &str, what: &str, finding: &str) {
+        let _ = output::line(&format!("{verdict:<8} {what}: {finding}"));
     }
 
     fn sites(&mut self, place: &str, keys: &[String]) {
-        let metadata = keys
-            .iter()
-            .filter_map(|key| key.strip_suffix("/techdocs_metadata.json"));
+        let metadata = keys.iter().filter_map(|key| key.strip_suffix("/techdocs_metadata.json"));
         let sites: BTreeSet<_> = metadata.collect();
         let shown: Vec<_> = sites.iter().take(SITES_SHOWN).copied().collect();
-        let listed = if keys.len() == KEYS_LISTED {
-            "among its first keys "
-        } else {
-            ""
-        };
+        let listed = if keys.len() == KEYS_LISTED { "among its first keys " } else { "" };
         match (keys.len(), shown.len()) {
-            (0, _) => self.warning(
-                "storage",
-                &format!("{place} answers, but holds nothing below the root path"),
-            ),
-            (_, 0) => self.warning(
-                "storage",
-                &format!("{place} answers, but {listed}there is no published site"),
-            ),
-            _ => self.good(
-                "storage",
-                &format!("{place} has {listed}{} sites: {}", sites.len(), shown.join(", ")),
-            ),
+            (0, _) => self.warning("storage", &format!("{place} answers, but holds nothing below the root path")),
+            (_, 0) => self.warning("storage", &format!("{place} answers, but {listed}there is no published site")),
+            _ => self.good("storage", &format!("{place} has {listed}{} sites: {}", sites.len(), shown.join(", "))),
         }
     }
 

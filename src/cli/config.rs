@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::ConfigFiles;
+use super::{ConfigFiles, output};
 
 /// How to print the configuration.
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub(super) fn run(files: ConfigFiles, arguments: &Arguments) -> anyhow::Result<E
         Format::Yaml => configuration.effective.to_yaml(arguments.origin),
         Format::Json => format!("{:#}", configuration.effective.to_json(arguments.origin)),
     };
-    println!("{}", text.trim_end());
+    output::line(text.trim_end())?;
     for warning in &configuration.warnings {
         eprintln!("warning: {warning}");
     }

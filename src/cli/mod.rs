@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod output;
 mod serve;
 mod token;
 
@@ -107,10 +108,7 @@ impl ConfigFiles {
     /// Reads the configuration.
     fn read(self) -> anyhow::Result<Configuration> {
         let environment = Environment::of_process()?;
-        Ok(crate::config::read(&Sources {
-            files: self.files,
-            environment,
-        })?)
+        Ok(crate::config::read(&Sources { files: self.files, environment })?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{ConfigFiles, EXIT_FAILURE, runtime};
+use super::{ConfigFiles, EXIT_FAILURE, output, runtime};
 use crate::app::{App, Running};
 use crate::clock::Clock;
 use crate::config::Configuration;
@@ -14,23 +14,19 @@ use crate::storage::Origin;
 use crate::telemetry;
 
 pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
-    let Configuration {
-        mut resolved, warnings, ..
-    } = files.read()?;
+    let Configuration { mut resolved, warnings, .. } = files.read()?;
     telemetry::init_log(&resolved.telemetry)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
     let clock = Clock::System;
     let is_sample = matches!(resolved.storage.origin, Origin::Sample);
-    let token = is_sample
-        .then(|| sample::trust_throw_away_key(&mut resolved.auth, &clock))
-        .transpose()?;
+    let token = is_sample.then(|| sample::trust_throw_away_key(&mut resolved.auth, &clock)).transpose()?;
     runtime()?.block_on(async {
         let app = App::new(resolved, clock)?;
         let running = app.start().context("could not start")?;
         if let Some(token) = token {
-            greet(&running, &token);
+            greet(&running, &token)?;
         }
         tracing::info!(address = %running.address, admin = %running.admin_address, "serving");
         until_told_to_stop(running).await
@@ -57,11 +53,11 @@ async fn until_told_to_stop(running: Running) -> anyhow::Result<ExitCode> {
 }
 
 /// Tells what can be tried with the sample site.
-fn greet(running: &Running, token: &str) {
+fn greet(running: &Running, token: &str) -> anyhow::Result<()> {
     let address = running.address;
     let admin = running.admin_address;
     let entity = sample::ENTITY;
-    println!(
+    output::line(&format!(
         "\
 Callboard serves a sample site on http://{address}: no configuration file was found, and none is needed to try it.
 
@@ -74,5 +70,5 @@ Then the same again with -H 'If-None-Match: …' and the ETag that you got, or w
 Metrics: curl http://{admin}/metrics
 Your own sites: callboard --config app-config.yaml. More: callboard --help
 "
-    );
+    ))
 }

@@ -14,7 +14,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::runtime;
+use super::{output, runtime};
 use crate::auth::mint::{PluginClaims, SigningKey};
 use crate::clock::Clock;
 use crate::config::parse_duration;
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         iat: now,
         exp: now.plus(arguments.valid_for),
     })?;
-    println!("{token}");
+    output::line(&token)?;
     if arguments.key.is_none() {
         eprintln!("The key that signed it is gone; this is its public half, as a plugin would publish it:");
         eprintln!("{}", key.public_jwks());
@@ -105,9 +105,7 @@ async fn publish(key: &SigningKey, address: SocketAddr) -> anyhow::Result<ExitCo
     let address = listener.address()?;
     eprintln!("Publishing the key at http://{address}/api/{{plugin}}/.backstage/auth/v1/jwks.json until interrupted");
     let (stop, stopped) = Stop::channel();
-    let keys = Arc::new(Keys {
-        document: key.public_jwks().to_string(),
-    });
+    let keys = Arc::new(Keys { document: key.public_jwks().to_string() });
     let serving = tokio::spawn(listener.serve(keys, stopped, Duration::from_secs(1)));
     tokio::signal::ctrl_c().await?;
     stop.send_replace(true);
@@ -129,9 +127,7 @@ impl Handler for Keys {
             return response;
         }
         let mut response = Response::new(Body::whole(self.document.clone().into()));
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
 }

@@ -85,11 +85,7 @@ pub(super) fn parse(node: &Node) -> Result<Duration, NotADuration> {
 /// Says what is wrong with the text.
 pub fn parse_text(text: &str) -> Result<Duration, NotADuration> {
     let text = js::trim(text);
-    from_milliseconds(if text.starts_with('P') {
-        iso_milliseconds(text)?
-    } else {
-        ms_milliseconds(text)?
-    })
+    from_milliseconds(if text.starts_with('P') { iso_milliseconds(text)? } else { ms_milliseconds(text)? })
 }
 
 /// The shortest text that reads back as the same duration, down to a millisecond: `5m`, `90s`, `1500ms`.
@@ -100,11 +96,7 @@ pub fn show(duration: Duration) -> String {
             return format!("{}{unit}", milliseconds / length);
         }
     }
-    if milliseconds == 0 {
-        "0s".to_owned()
-    } else {
-        format!("{milliseconds}ms")
-    }
+    if milliseconds == 0 { "0s".to_owned() } else { format!("{milliseconds}ms") }
 }
 
 fn from_milliseconds(milliseconds: f64) -> Result<Duration, NotADuration> {
@@ -119,11 +111,7 @@ fn from_milliseconds(milliseconds: f64) -> Result<Duration, NotADuration> {
         return Err(NotADuration::TooLong);
     }
     // To a microsecond: what a fraction of a second can't say exactly in a double stays out.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "bounded on both sides just above"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded on both sides just above")]
     Ok(Duration::from_micros((milliseconds * 1000.0).round() as u64))
 }
 
@@ -134,9 +122,7 @@ fn ms_milliseconds(text: &str) -> Result<f64, NotADuration> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(NotADuration::NoUnit);
     }
-    let digits = text
-        .find(|c: char| !matches!(c, '-' | '.' | '0'..='9'))
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !matches!(c, '-' | '.' | '0'..='9')).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits).ok_or(NotADuration::Form)?;
     if text.len() > LONGEST || !is_ms_number(number) {
         return Err(NotADuration::Form);
@@ -188,9 +174,7 @@ fn iso_milliseconds(text: &str) -> Result<f64, NotADuration> {
 fn iso_parts<'t>(mut text: &'t str, units: &[(char, f64)]) -> Result<(Option<f64>, &'t str), NotADuration> {
     let mut total = None;
     for (unit, length) in units {
-        let end = text
-            .find(|c: char| !matches!(c, '-' | '.' | '0'..='9'))
-            .unwrap_or(text.len());
+        let end = text.find(|c: char| !matches!(c, '-' | '.' | '0'..='9')).unwrap_or(text.len());
         let (number, rest) = text.split_at_checked(end).ok_or(NotADuration::Form)?;
         if let Some(rest) = rest.strip_prefix(*unit) {
             let digits = number.strip_prefix('-').unwrap_or(number);
@@ -281,10 +265,7 @@ mod tests {
             (json!("PT5X"), NotADuration::Form),
             (json!({}), NotADuration::Form),
             (json!({"minute": 5}), NotADuration::UnknownPart("minute".to_owned())),
-            (
-                json!({"minutes": []}),
-                NotADuration::PartNotANumber("minutes".to_owned()),
-            ),
+            (json!({"minutes": []}), NotADuration::PartNotANumber("minutes".to_owned())),
             (json!(true), NotADuration::Form),
             (json!(["5m"]), NotADuration::Form),
             (json!(1e300), NotADuration::TooLong),

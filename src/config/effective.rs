@@ -58,10 +58,7 @@ impl Effective {
     pub(super) fn absent(&mut self, key: &str) {
         if !self.index.contains_key(key) {
             self.index.insert(key.to_owned(), self.entries.len());
-            self.entries.push(Entry {
-                key: key.to_owned(),
-                value: None,
-            });
+            self.entries.push(Entry { key: key.to_owned(), value: None });
         }
     }
 
@@ -102,11 +99,7 @@ impl<'e> Branch<'e> {
         let (name, rest) = key.split_at_checked(end).unwrap_or((key, ""));
         let is_list = rest.starts_with('[');
         let rest = rest.get(1..).unwrap_or_default();
-        let inner = if is_list {
-            Branch::List(Vec::new())
-        } else {
-            Branch::Map(Vec::new())
-        };
+        let inner = if is_list { Branch::List(Vec::new()) } else { Branch::Map(Vec::new()) };
         let next = match self {
             Branch::Map(entries) => {
                 let index = entries.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
@@ -136,9 +129,7 @@ impl<'e> Branch<'e> {
 fn to_json(branch: &Branch<'_>, origins: bool) -> Json {
     match branch {
         Branch::Map(entries) => {
-            let entries = entries
-                .iter()
-                .map(|(name, inner)| ((*name).to_owned(), to_json(inner, origins)));
+            let entries = entries.iter().map(|(name, inner)| ((*name).to_owned(), to_json(inner, origins)));
             Json::Object(entries.collect::<Map<_, _>>())
         }
         Branch::List(items) => items.iter().map(|item| to_json(item, origins)).collect(),
@@ -265,19 +256,13 @@ mod tests {
             "c": [{"type": "static", "options": {"token": "***"}}, {"type": "true"}]
         });
         assert_eq!(example().to_json(false), plain);
-        assert_eq!(
-            example().to_json(true)["a"]["b"],
-            json!({"value": "0.0.0.0:7008", "origin": "default"})
-        );
+        assert_eq!(example().to_json(true)["a"]["b"], json!({"value": "0.0.0.0:7008", "origin": "default"}));
     }
 
     #[test]
     fn what_is_written_reads_back_as_the_same() {
         let effective = example();
-        assert_eq!(
-            loaded(&effective.to_yaml(true)).tree().to_json(),
-            effective.to_json(false)
-        );
+        assert_eq!(loaded(&effective.to_yaml(true)).tree().to_json(), effective.to_json(false));
     }
 
     proptest! {

@@ -28,10 +28,7 @@ impl Environment {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Ok(Self {
-            variables,
-            directory: std::env::current_dir()?,
-        })
+        Ok(Self { variables, directory: std::env::current_dir()? })
     }
 
     /// A variable for `${VAR}` and `$env`, which upstream trims.
@@ -111,10 +108,7 @@ fn nested_under_a_value() -> String {
 }
 
 fn empty_map(origin: &Origin) -> Node {
-    Node {
-        value: Value::Map(BTreeMap::new()),
-        origin: origin.clone(),
-    }
+    Node { value: Value::Map(BTreeMap::new()), origin: origin.clone() }
 }
 
 /// `/^[a-z][a-z0-9]*(?:[-_:][a-z0-9]+)*$/i`, of which `_` can't occur here.
@@ -132,14 +126,8 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> (serde_json::Value, Vec<String>) {
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        let (node, problems) = layer(&Environment {
-            variables,
-            directory: PathBuf::new(),
-        });
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (node, problems) = layer(&Environment { variables, directory: PathBuf::new() });
         let json = node.map_or(serde_json::Value::Null, |node| node.to_json());
         (json, problems.iter().map(ToString::to_string).collect())
     }
@@ -155,10 +143,7 @@ mod tests {
             ("APP_CONFIG_empty", ""),
             ("OTHER", "x"),
         ]);
-        assert_eq!(
-            tree,
-            json!({"a": {"b": 5, "c": [1, "x"], "d": {"e": true, "f": "${HOME}"}, "g": "5"}})
-        );
+        assert_eq!(tree, json!({"a": {"b": 5, "c": [1, "x"], "d": {"e": true, "f": "${HOME}"}, "g": "5"}}));
         assert_eq!(problems, Vec::<String>::new());
     }
 

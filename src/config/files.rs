@@ -19,10 +19,7 @@ pub(super) struct Files<'e> {
 
 impl<'e> Files<'e> {
     pub(super) fn new(directory: &'e Path) -> Self {
-        Self {
-            directory,
-            left: MOST_FILES,
-        }
+        Self { directory, left: MOST_FILES }
     }
 
     /// Whether no more are read.
@@ -44,9 +41,7 @@ impl<'e> Files<'e> {
         let file = std::fs::File::open(path).map_err(unreadable)?;
         let mut bytes = Vec::new();
         // One byte past the limit, so that what is too large is told from what just fits.
-        file.take(LARGEST_FILE + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
+        file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > LARGEST_FILE {
             return Err(format!("is larger than {LARGEST_FILE} bytes"));
         }
@@ -55,10 +50,7 @@ impl<'e> Files<'e> {
 
     /// A file as the operator would name it: relative to the working directory where it is inside.
     pub(super) fn display(&self, path: &Path) -> Arc<str> {
-        path.strip_prefix(self.directory)
-            .unwrap_or(path)
-            .to_string_lossy()
-            .into()
+        path.strip_prefix(self.directory).unwrap_or(path).to_string_lossy().into()
     }
 }
 

@@ -139,11 +139,7 @@ pub(super) const WORDS: Format<Vec<String>> = Format {
             _ => vec![(TEXT.parse)(node)?],
         };
         let mut words: Vec<String> = Vec::new();
-        for word in texts
-            .iter()
-            .flat_map(|text| text.split([' ', ',']))
-            .filter(|word| !word.is_empty())
-        {
+        for word in texts.iter().flat_map(|text| text.split([' ', ','])).filter(|word| !word.is_empty()) {
             if !words.iter().any(|known| known == word) {
                 words.push(word.to_owned());
             }
@@ -197,10 +193,7 @@ pub(super) const LOG_LEVEL: Format<String> = Format {
         let valid = tracing_subscriber::EnvFilter::builder().parse(&text).is_ok();
         // A word that is no level is read as the name of a module, which is hardly ever what was meant.
         let level = text.contains(['=', ','])
-            || matches!(
-                text.to_ascii_lowercase().as_str(),
-                "off" | "error" | "warn" | "info" | "debug" | "trace"
-            );
+            || matches!(text.to_ascii_lowercase().as_str(), "off" | "error" | "warn" | "info" | "debug" | "trace");
         if valid && level { Ok(text) } else { Err(Wrong::Value) }
     },
     show: TEXT.show,
@@ -296,23 +289,14 @@ mod tests {
             assert_eq!(read(&LISTEN, written.clone()), Ok(json!(main)));
             assert_eq!(read(&ADMIN_LISTEN, written), Ok(json!(admin)));
         }
-        for wrong in [
-            json!("example.com:80"),
-            json!(70000),
-            json!("0.0.0.0"),
-            json!(""),
-            json!(1.5),
-        ] {
+        for wrong in [json!("example.com:80"), json!(70000), json!("0.0.0.0"), json!(""), json!(1.5)] {
             assert_eq!(read(&LISTEN, wrong), Err(Wrong::Value));
         }
     }
 
     #[test]
     fn a_url_shows_neither_its_password_nor_a_wrong_spelling_of_one() {
-        assert_eq!(
-            read(&URL, json!("http://u:p4ss@proxy:3128")),
-            Ok(json!("http://u:***@proxy:3128/"))
-        );
+        assert_eq!(read(&URL, json!("http://u:p4ss@proxy:3128")), Ok(json!("http://u:***@proxy:3128/")));
         assert_eq!(read(&URL, json!("htp//u:p4ss@proxy")), Err(Wrong::Type));
         assert_eq!(read(&URL, json!("proxy:3128")), Err(Wrong::Value));
         assert_eq!(read(&URL, json!("")), Err(Wrong::Type));

@@ -23,9 +23,7 @@ pub(super) fn number(text: &str) -> Option<f64> {
         }
     }
     // Rust reads words such as `inf` and `nan` as numbers too; here only digits make one.
-    let plain = text
-        .chars()
-        .all(|c| matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E'));
+    let plain = text.chars().all(|c| matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E'));
     text.parse::<f64>().ok().filter(|number| plain && number.is_finite())
 }
 
@@ -35,19 +33,13 @@ pub(super) fn radix_number(digits: &str, radix: u32) -> Option<f64> {
         return None;
     }
     digits.chars().try_fold(0.0_f64, |sum, digit| {
-        digit
-            .to_digit(radix)
-            .map(|digit| sum.mul_add(f64::from(radix), f64::from(digit)))
+        digit.to_digit(radix).map(|digit| sum.mul_add(f64::from(radix), f64::from(digit)))
     })
 }
 
 /// `String(number)`, near enough for keys and messages.
 pub(super) fn number_text(number: f64) -> String {
-    if number == 0.0 {
-        "0".to_owned()
-    } else {
-        number.to_string()
-    }
+    if number == 0.0 { "0".to_owned() } else { number.to_string() }
 }
 
 #[cfg(test)]
@@ -56,21 +48,10 @@ mod tests {
 
     #[test]
     fn numbers_in_text_are_read_as_javascript_reads_them() {
-        for (text, expected) in [
-            ("5", Some(5.0)),
-            (" 5 ", Some(5.0)),
-            ("", Some(0.0)),
-            ("1e3", Some(1000.0)),
-        ] {
+        for (text, expected) in [("5", Some(5.0)), (" 5 ", Some(5.0)), ("", Some(0.0)), ("1e3", Some(1000.0))] {
             assert_eq!(number(text), expected, "{text:?}");
         }
-        for (text, expected) in [
-            ("0x1F", Some(31.0)),
-            ("0b2", None),
-            ("inf", None),
-            ("NaN", None),
-            ("1_000", None),
-        ] {
+        for (text, expected) in [("0x1F", Some(31.0)), ("0b2", None), ("inf", None), ("NaN", None), ("1_000", None)] {
             assert_eq!(number(text), expected, "{text:?}");
         }
     }

@@ -38,10 +38,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let environment = &sources.environment;
     let (paths, mut problems) = paths(sources);
     let mut transform = Transform::new(environment);
-    let mut tree = Node {
-        value: Value::Map(BTreeMap::new()),
-        origin: Origin::Default,
-    };
+    let mut tree = Node { value: Value::Map(BTreeMap::new()), origin: Origin::Default };
     for path in &paths {
         if let Some(layer) = transform.layer(path) {
             tree.lay_over(layer);
@@ -58,13 +55,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     if problems.iter().any(|problem| problem.key.is_empty()) {
         return Err(problems);
     }
-    Ok(Loaded {
-        tree,
-        absences: transform.absences,
-        directory: environment.directory.clone(),
-        files: paths,
-        problems,
-    })
+    Ok(Loaded { tree, absences: transform.absences, directory: environment.directory.clone(), files: paths, problems })
 }
 
 impl Loaded {
@@ -95,18 +86,8 @@ fn paths(sources: &Sources) -> (Vec<PathBuf>, Problems) {
     let directory = &sources.environment.directory;
     let mut problems = Problems::default();
     if sources.files.is_empty() {
-        let names = default_names(
-            sources
-                .environment
-                .variables
-                .get("BACKSTAGE_ENV")
-                .map_or("", String::as_str),
-        );
-        let paths = names
-            .iter()
-            .map(|name| resolve(directory, name))
-            .filter(|path| is_there(path))
-            .collect();
+        let names = default_names(sources.environment.variables.get("BACKSTAGE_ENV").map_or("", String::as_str));
+        let paths = names.iter().map(|name| resolve(directory, name)).filter(|path| is_there(path)).collect();
         return (paths, problems);
     }
     let mut paths = Vec::new();
@@ -132,11 +113,7 @@ fn is_there(path: &Path) -> bool {
 
 /// `ConfigSources.defaultForTargets` of `@backstage/config-loader`, with `BACKSTAGE_ENV`'s comma-separated names.
 fn default_names(backstage_env: &str) -> Vec<String> {
-    let names: Vec<&str> = backstage_env
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .collect();
+    let names: Vec<&str> = backstage_env.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     let mut files = vec!["app-config.yaml".to_owned()];
     files.extend(names.iter().map(|name| format!("app-config.{name}.yaml")));
     files.push("app-config.local.yaml".to_owned());
@@ -157,15 +134,10 @@ mod tests {
 
     #[test]
     fn each_file_is_laid_over_the_one_before_and_variables_over_all() {
-        let folder = Folder::new(&[
-            ("a.yaml", "x: {a: 1, b: 1, c: 1}\nl: [1, 2]"),
-            ("b.yaml", "x: {b: 2, c: 2}\nl: [3]"),
-        ]);
+        let folder =
+            Folder::new(&[("a.yaml", "x: {a: 1, b: 1, c: 1}\nl: [1, 2]"), ("b.yaml", "x: {b: 2, c: 2}\nl: [3]")]);
         let loaded = load(&folder.sources(&["a.yaml", "b.yaml"], &[("APP_CONFIG_x_c", "3")])).unwrap();
-        assert_eq!(
-            loaded.tree().to_json(),
-            json!({"x": {"a": 1, "b": 2, "c": 3}, "l": [3]})
-        );
+        assert_eq!(loaded.tree().to_json(), json!({"x": {"a": 1, "b": 2, "c": 3}, "l": [3]}));
     }
 
     #[test]
@@ -178,10 +150,7 @@ mod tests {
         let folder = Folder::new(&files);
         let tree = |variables: &[(&str, &str)]| load(&folder.sources(&[], variables)).unwrap().tree().to_json();
         assert_eq!(tree(&[]), json!({"a": 1, "b": 1, "c": 3}));
-        assert_eq!(
-            tree(&[("BACKSTAGE_ENV", "production")]),
-            json!({"a": 1, "b": 2, "c": 3})
-        );
+        assert_eq!(tree(&[("BACKSTAGE_ENV", "production")]), json!({"a": 1, "b": 2, "c": 3}));
     }
 
     #[test]
@@ -204,24 +173,10 @@ mod tests {
     #[test]
     fn every_layer_that_cannot_be_read_is_told() {
         let folder = Folder::new(&[("bad.yaml", "a: [1"), ("list.yaml", "- 1"), ("good.yaml", "a: 1")]);
-        let sources = folder.sources(
-            &[
-                "missing.yaml",
-                "bad.yaml",
-                "list.yaml",
-                "good.yaml",
-                "https://x.test/c.yaml",
-            ],
-            &[],
-        );
+        let sources =
+            folder.sources(&["missing.yaml", "bad.yaml", "list.yaml", "good.yaml", "https://x.test/c.yaml"], &[]);
         let told = load(&sources).unwrap_err().to_string();
-        for part in [
-            "4 problems",
-            "missing.yaml: does not exist",
-            "bad.yaml:2",
-            "list.yaml: holds a list",
-            "x.test",
-        ] {
+        for part in ["4 problems", "missing.yaml: does not exist", "bad.yaml:2", "list.yaml: holds a list", "x.test"] {
             assert!(told.contains(part), "{part}: {told}");
         }
     }

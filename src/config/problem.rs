@@ -22,11 +22,7 @@ pub struct Problems(Vec<Problem>);
 impl Problem {
     /// A problem with the value of a key.
     pub(super) fn new(key: impl Into<String>, origin: Option<&Origin>, message: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            origin: origin.cloned(),
-            message: message.into(),
-        }
+        Self { key: key.into(), origin: origin.cloned(), message: message.into() }
     }
 }
 
@@ -95,21 +91,9 @@ mod tests {
     #[test]
     fn problems_read_as_a_count_and_one_bullet_each() {
         let mut problems = Problems::default();
-        let origin = Origin::File {
-            file: "app-config.yaml".into(),
-            line: 3,
-            via: None,
-        };
-        problems.push(Problem::new(
-            "a.b",
-            Some(&origin),
-            "is a list, not a duration: write 5m",
-        ));
-        problems.push(Problem::new(
-            "a.b",
-            Some(&origin),
-            "is a list, not a duration: write 5m",
-        ));
+        let origin = Origin::File { file: "app-config.yaml".into(), line: 3, via: None };
+        problems.push(Problem::new("a.b", Some(&origin), "is a list, not a duration: write 5m"));
+        problems.push(Problem::new("a.b", Some(&origin), "is a list, not a duration: write 5m"));
         problems.push(Problem::new("c", None, "required"));
         assert_eq!(
             problems.to_string(),

@@ -30,12 +30,7 @@ enum Found<'l> {
 
 impl<'l> Reader<'l> {
     pub(super) fn new(loaded: &'l Loaded) -> Self {
-        Self {
-            loaded,
-            effective: Effective::default(),
-            problems: loaded.problems.clone(),
-            warnings: Vec::new(),
-        }
+        Self { loaded, effective: Effective::default(), problems: loaded.problems.clone(), warnings: Vec::new() }
     }
 
     /// A setting that need not be there.
@@ -85,10 +80,7 @@ impl<'l> Reader<'l> {
         if !bounds.contains(&value) {
             let size = if value < *bounds.start() { "small" } else { "large" };
             let [shown, least, most] = [&value, bounds.start(), bounds.end()].map(|bound| plain(&(format.show)(bound)));
-            self.wrong(
-                key,
-                format!("{shown} is too {size}: write a value from {least} to {most}"),
-            );
+            self.wrong(key, format!("{shown} is too {size}: write a value from {least} to {most}"));
         }
         value
     }
@@ -110,10 +102,7 @@ impl<'l> Reader<'l> {
     /// The maps in a list of them, each as the key that it stands at. Whatever else the list holds is a problem.
     pub(super) fn maps(&mut self, key: &str) -> Vec<String> {
         let items = match self.find(key) {
-            Found::Value(Node {
-                value: Value::List(items),
-                ..
-            }) => items,
+            Found::Value(Node { value: Value::List(items), .. }) => items,
             Found::Value(_) => {
                 self.wrong_type(key, "a list of maps");
                 return Vec::new();
@@ -134,14 +123,9 @@ impl<'l> Reader<'l> {
     /// The keys of the map at `key`, those set to null left out.
     pub(super) fn keys(&self, key: &str) -> Vec<String> {
         match at(&self.loaded.tree, key) {
-            Ok(Some(Node {
-                value: Value::Map(entries),
-                ..
-            })) => entries
-                .iter()
-                .filter(|(_, entry)| entry.value != Value::Null)
-                .map(|(name, _)| name.clone())
-                .collect(),
+            Ok(Some(Node { value: Value::Map(entries), .. })) => {
+                entries.iter().filter(|(_, entry)| entry.value != Value::Null).map(|(name, _)| name.clone()).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -153,13 +137,7 @@ impl<'l> Reader<'l> {
 
     /// Whether text stands at a key.
     pub(super) fn is_text(&self, key: &str) -> bool {
-        matches!(
-            at(&self.loaded.tree, key),
-            Ok(Some(Node {
-                value: Value::Text(_),
-                ..
-            }))
-        )
+        matches!(at(&self.loaded.tree, key), Ok(Some(Node { value: Value::Text(_), .. })))
     }
 
     /// Why a key that somebody wrote is not there.
@@ -178,8 +156,7 @@ impl<'l> Reader<'l> {
     /// Tells that something is wrong with the value of a key.
     pub(super) fn wrong(&mut self, key: &str, message: impl Display) {
         let origin = self.origin(key);
-        self.problems
-            .push(Problem::new(key, origin.as_ref(), message.to_string()));
+        self.problems.push(Problem::new(key, origin.as_ref(), message.to_string()));
     }
 
     /// Tells that the value of a key is of the wrong type, and so shows nothing of it.
@@ -239,8 +216,7 @@ impl<'l> Reader<'l> {
     /// Whether the key, or one that it stands under, could not be read.
     fn is_broken(&self, key: &str) -> bool {
         self.loaded.absences.broken.iter().any(|broken| {
-            key.strip_prefix(broken.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            key.strip_prefix(broken.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         })
     }
 }
@@ -269,11 +245,7 @@ fn at<'n, 'k>(root: &'n Node, key: &'k str) -> Result<Option<&'n Node>, (&'k str
 }
 
 fn shown<T>(format: &Format<T>, value: &T) -> Json {
-    if format.secret {
-        Json::from(MASK)
-    } else {
-        (format.show)(value)
-    }
+    if format.secret { Json::from(MASK) } else { (format.show)(value) }
 }
 
 /// A value as a message quotes it, shortened; `None` for lists and maps.
@@ -306,10 +278,7 @@ mod tests {
         let mut reader = Reader::new(&loaded);
         assert_eq!(reader.optional("a.b[0].c", &DURATION), Some(Duration::from_secs(300)));
         assert_eq!(reader.or("a.d", &COUNT, 7), 7);
-        assert_eq!(
-            reader.effective.to_yaml(true),
-            "a:\n  b:\n    - c: 5m # app-config.yaml:2\n  d: 7 # default\n"
-        );
+        assert_eq!(reader.effective.to_yaml(true), "a:\n  b:\n    - c: 5m # app-config.yaml:2\n  d: 7 # default\n");
     }
 
     #[test]
@@ -344,10 +313,7 @@ mod tests {
         let mut reader = Reader::new(&loaded);
         assert_eq!(reader.optional("s", &SECRET), None);
         let told = reader.problems.to_string();
-        assert!(
-            told.contains("s (app-config.yaml:1): is a number, not text") && !told.contains("4711"),
-            "{told}"
-        );
+        assert!(told.contains("s (app-config.yaml:1): is a number, not text") && !told.contains("4711"), "{told}");
     }
 
     #[test]

@@ -18,12 +18,7 @@ fn reference() -> String {
 }
 
 fn ours(configuration: &Configuration) -> BTreeSet<String> {
-    configuration
-        .effective
-        .keys()
-        .filter(|key| key.starts_with("callboard."))
-        .map(str::to_owned)
-        .collect()
+    configuration.effective.keys().filter(|key| key.starts_with("callboard.")).map(str::to_owned).collect()
 }
 
 /// The keys of everything in a tree that is not a map.
@@ -44,11 +39,7 @@ fn leaves(node: &Node, key: &str, found: &mut BTreeSet<String>) {
 fn the_reference_names_every_key_of_ours_and_no_other() {
     let folder = Folder::new(&[("callboard.yaml", &reference())]);
     let mut written = BTreeSet::new();
-    leaves(
-        load(&folder.sources(&["callboard.yaml"], &[])).unwrap().tree(),
-        "",
-        &mut written,
-    );
+    leaves(load(&folder.sources(&["callboard.yaml"], &[])).unwrap().tree(), "", &mut written);
     assert_eq!(written, ours(&resolved(DOCS).unwrap()));
 }
 
@@ -58,11 +49,7 @@ fn the_reference_holds_exactly_the_defaults() {
     let written = resolved(&format!("{DOCS}{}", reference())).unwrap();
     for key in ours(&defaults) {
         assert_eq!(written.effective.get(&key), defaults.effective.get(&key), "{key}");
-        assert_eq!(
-            defaults.effective.origin(&key).map(ToString::to_string).as_deref(),
-            Some("default"),
-            "{key}"
-        );
+        assert_eq!(defaults.effective.origin(&key).map(ToString::to_string).as_deref(), Some("default"), "{key}");
     }
 }
 
@@ -70,9 +57,8 @@ fn the_reference_holds_exactly_the_defaults() {
 fn every_setting_of_the_reference_has_a_comment_before_it() {
     let text = reference();
     let lines: Vec<&str> = text.lines().collect();
-    for pair in lines
-        .windows(2)
-        .filter(|pair| pair[1].trim_end().contains(": ") && !pair[1].trim_start().starts_with('#'))
+    for pair in
+        lines.windows(2).filter(|pair| pair[1].trim_end().contains(": ") && !pair[1].trim_start().starts_with('#'))
     {
         assert!(pair[0].trim_start().starts_with('#'), "{}", pair[1]);
     }
@@ -83,31 +69,15 @@ fn every_example_loads_without_problems_or_warnings() {
     let mut loaded = 0;
     for entry in std::fs::read_dir(folder().join("examples")).unwrap() {
         let path = entry.unwrap().path();
-        let variables = [
-            "TECHDOCS_BUCKET",
-            "AWS_ACCESS_KEY_ID",
-            "AWS_SECRET_ACCESS_KEY",
-            "CI_TOKEN",
-        ]
-        .into_iter()
-        .chain(["S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"])
-        .map(|name| (name.to_owned(), "some-value".to_owned()))
-        .collect();
-        let environment = Environment {
-            variables,
-            directory: folder(),
-        };
-        let configuration = read(&Sources {
-            files: vec![path.clone()],
-            environment,
-        });
+        let variables = ["TECHDOCS_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "CI_TOKEN"]
+            .into_iter()
+            .chain(["S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"])
+            .map(|name| (name.to_owned(), "some-value".to_owned()))
+            .collect();
+        let environment = Environment { variables, directory: folder() };
+        let configuration = read(&Sources { files: vec![path.clone()], environment });
         let configuration = configuration.unwrap_or_else(|problems| panic!("{}: {problems}", path.display()));
-        assert!(
-            configuration.warnings.is_empty(),
-            "{}: {:?}",
-            path.display(),
-            configuration.warnings
-        );
+        assert!(configuration.warnings.is_empty(), "{}: {:?}", path.display(), configuration.warnings);
         loaded += 1;
     }
     assert!(loaded >= 4, "{loaded} examples");

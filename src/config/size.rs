@@ -30,9 +30,7 @@ pub(super) fn parse(node: &Node) -> Option<u64> {
 /// A size in text: `8388608`, `8MiB`, `8 MB`, `1.5GiB`.
 pub fn parse_text(text: &str) -> Option<u64> {
     let text = js::trim(text);
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end)?;
     let unit = js::trim(unit).to_ascii_lowercase();
     let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit || unit.is_empty())?;
@@ -59,11 +57,7 @@ pub(super) fn whole(number: f64) -> Option<u64> {
     if !(0.0..=LARGEST).contains(&number) || number.fract() != 0.0 {
         return None;
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked just above"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just above")]
     Some(number as u64)
 }
 

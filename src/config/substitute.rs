@@ -83,12 +83,7 @@ fn next_placeholder(text: &str) -> Option<Placeholder<'_>> {
                 Some(shorter) => (shorter, true),
                 None => (before, false),
             };
-            return Some(Placeholder {
-                before,
-                escaped,
-                inner,
-                after,
-            });
+            return Some(Placeholder { before, escaped, inner, after });
         }
         // An opening brace came first, so a placeholder can begin at the `$` before that one at the earliest.
         searched = open + 2 + end - usize::from(inner.ends_with('$'));
@@ -124,9 +119,7 @@ mod tests {
             "NESTED" => Some("${A}".to_owned()),
             _ => None,
         };
-        substitute(text, lookup)
-            .map(Cow::into_owned)
-            .map_err(|unset| unset.name)
+        substitute(text, lookup).map(Cow::into_owned).map_err(|unset| unset.name)
     }
 
     #[test]

@@ -24,16 +24,10 @@ impl Folder {
     }
 
     pub(super) fn sources(&self, files: &[&str], variables: &[(&str, &str)]) -> Sources {
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Sources {
             files: files.iter().map(PathBuf::from).collect(),
-            environment: Environment {
-                variables,
-                directory: self.path().to_owned(),
-            },
+            environment: Environment { variables, directory: self.path().to_owned() },
         }
     }
 }
@@ -50,9 +44,5 @@ pub(super) fn resolved(text: &str) -> Result<Configuration, Problems> {
 
 /// The problems of a file, one text each; panics where there are none.
 pub(super) fn problems(text: &str) -> Vec<String> {
-    resolved(text)
-        .expect_err("problems")
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    resolved(text).expect_err("problems").iter().map(ToString::to_string).collect()
 }

@@ -67,11 +67,7 @@ impl<'e> Transform<'e> {
     /// One configuration file as a layer; `None` where it is empty or can't be used at all, which is a problem then.
     pub(super) fn layer(&mut self, path: &Path) -> Option<Node> {
         let name = self.files.display(path);
-        let whole = Origin::File {
-            file: Arc::clone(&name),
-            line: 0,
-            via: None,
-        };
+        let whole = Origin::File { file: Arc::clone(&name), line: 0, via: None };
         let parsed = self
             .read(path)
             .map_err(|message| Problem::new("", Some(&whole), message))
@@ -87,27 +83,15 @@ impl<'e> Transform<'e> {
             return None;
         }
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        let place = Place {
-            directory: &directory,
-            includes: 0,
-            depth: 0,
-        };
+        let place = Place { directory: &directory, includes: 0, depth: 0 };
         let known = self.problems.len();
         match self.fill(node, "", place) {
-            Some(
-                node @ Node {
-                    value: Value::Map(_), ..
-                },
-            ) => Some(node),
+            Some(node @ Node { value: Value::Map(_), .. }) => Some(node),
             // What stands for nothing because of a problem needs no second one.
             None if self.problems.len() > known => None,
             other => {
                 let kind = other.map_or("nothing", |node| node.kind());
-                self.problems.push(Problem::new(
-                    "",
-                    Some(&whole),
-                    format!("holds {kind}, not a map of keys"),
-                ));
+                self.problems.push(Problem::new("", Some(&whole), format!("holds {kind}, not a map of keys")));
                 None
             }
         }
@@ -119,11 +103,7 @@ impl<'e> Transform<'e> {
             Replaced::Same(node) => self.fill_parts(node, key, place),
             Replaced::Other(node, None) => Some(node),
             Replaced::Other(node, Some(directory)) => {
-                let place = Place {
-                    directory: &directory,
-                    includes: place.includes + 1,
-                    depth: place.depth,
-                };
+                let place = Place { directory: &directory, includes: place.includes + 1, depth: place.depth };
                 self.fill_parts(node, key, place)
             }
             Replaced::Unset(reason, origin) => {
@@ -139,33 +119,20 @@ impl<'e> Transform<'e> {
         let Node { value, origin } = node;
         // Includes add to the depth that a single file may have.
         if place.depth > 2 * yaml::DEEPEST {
-            self.problem(
-                key,
-                &origin,
-                format!("maps and lists nest deeper than {} levels", 2 * yaml::DEEPEST),
-            );
+            self.problem(key, &origin, format!("maps and lists nest deeper than {} levels", 2 * yaml::DEEPEST));
             return None;
         }
-        let inner = Place {
-            depth: place.depth + 1,
-            ..place
-        };
+        let inner = Place { depth: place.depth + 1, ..place };
         let value = match value {
             Value::List(items) => {
                 let filled = items.into_iter().enumerate();
                 Value::List(
-                    filled
-                        .filter_map(|(index, item)| self.fill(item, &format!("{key}[{index}]"), inner))
-                        .collect(),
+                    filled.filter_map(|(index, item)| self.fill(item, &format!("{key}[{index}]"), inner)).collect(),
                 )
             }
             Value::Map(entries) => {
                 let filled = entries.into_iter().filter_map(|(name, entry)| {
-                    let entry_key = if key.is_empty() {
-                        name.clone()
-                    } else {
-                        format!("{key}.{name}")
-                    };
+                    let entry_key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
                     self.fill(entry, &entry_key, inner).map(|entry| (name, entry))
                 });
                 Value::Map(filled.collect())
@@ -210,18 +177,8 @@ impl<'e> Transform<'e> {
         match substitute(text, lookup) {
             Ok(filled) => {
                 let used = used.borrow().join(", ");
-                let origin = if used.is_empty() {
-                    origin.clone()
-                } else {
-                    via(origin, &used)
-                };
-                Replaced::Other(
-                    Node {
-                        value: Value::Text(filled.into_owned()),
-                        origin,
-                    },
-                    None,
-                )
+                let origin = if used.is_empty() { origin.clone() } else { via(origin, &used) };
+                Replaced::Other(Node { value: Value::Text(filled.into_owned()), origin }, None)
             }
             Err(unset) => Replaced::Unset(unset.to_string(), origin.clone()),
         }
@@ -251,30 +208,16 @@ impl<'e> Transform<'e> {
             "$env" => Ok(match self.environment.lookup(&target) {
                 Some(value) => {
                     let origin = via(origin, &format!("${target}"));
-                    Replaced::Other(
-                        Node {
-                            value: Value::Text(value),
-                            origin,
-                        },
-                        None,
-                    )
+                    Replaced::Other(Node { value: Value::Text(value), origin }, None)
                 }
                 None => Replaced::Unset(Unset { name: target }.to_string(), origin.clone()),
             }),
             "$file" => {
                 let path = resolve(place.directory, &target);
-                let text = self
-                    .read(&path)
-                    .map_err(|message| format!("$file {target:?} {message}"))?;
+                let text = self.read(&path).map_err(|message| format!("$file {target:?} {message}"))?;
                 let text = text.trim_end_matches(js::is_space).to_owned();
                 let origin = via(origin, &self.files.display(&path));
-                Ok(Replaced::Other(
-                    Node {
-                        value: Value::Text(text),
-                        origin,
-                    },
-                    None,
-                ))
+                Ok(Replaced::Other(Node { value: Value::Text(text), origin }, None))
             }
             _ => self.include_file(&target, origin, place),
         }
@@ -301,21 +244,12 @@ impl<'e> Transform<'e> {
             Some("json") => {
                 let text = self.read(&path).map_err(said)?;
                 let json = serde_json::from_str(&text).map_err(|error| said(format!("is not valid JSON: {error}")))?;
-                let node = Node::from_json(
-                    json,
-                    &Origin::File {
-                        file: name,
-                        line: 0,
-                        via: None,
-                    },
-                );
+                let node = Node::from_json(json, &Origin::File { file: name, line: 0, via: None });
                 self.limits.spend_tree(&node).map_err(|error| said(error.to_owned()))?;
                 node
             }
             _ => {
-                return Err(said(
-                    "is not a file that can be included: use .yaml, .yml or .json".to_owned(),
-                ));
+                return Err(said("is not a file that can be included: use .yaml, .yml or .json".to_owned()));
             }
         };
         let Some(node) = value_at(whole, inside).map_err(said)? else {
@@ -363,17 +297,9 @@ enum Replaced {
 /// The value at `a.b` inside of a file; `None` where the last part is missing.
 fn value_at(whole: Node, inside: &str) -> Result<Option<Node>, String> {
     let mut value = Some(whole);
-    let parts: Vec<&str> = if inside.is_empty() {
-        Vec::new()
-    } else {
-        inside.split('.').collect()
-    };
+    let parts: Vec<&str> = if inside.is_empty() { Vec::new() } else { inside.split('.').collect() };
     for (index, part) in parts.iter().enumerate() {
-        let Some(Node {
-            value: Value::Map(mut entries),
-            ..
-        }) = value
-        else {
+        let Some(Node { value: Value::Map(mut entries), .. }) = value else {
             let above: Vec<&str> = parts.iter().take(index).copied().collect();
             return Err(format!("has no map at {:?}", above.join(".")));
         };
@@ -384,21 +310,15 @@ fn value_at(whole: Node, inside: &str) -> Result<Option<Node>, String> {
 
 fn via(origin: &Origin, source: &str) -> Origin {
     match origin {
-        Origin::File { file, line, .. } => Origin::File {
-            file: Arc::clone(file),
-            line: *line,
-            via: Some(Arc::from(source)),
-        },
+        Origin::File { file, line, .. } => {
+            Origin::File { file: Arc::clone(file), line: *line, via: Some(Arc::from(source)) }
+        }
         other => other.clone(),
     }
 }
 
 fn malformed(file: &Arc<str>, error: &yaml::Malformed) -> Problem {
-    let origin = Origin::File {
-        file: Arc::clone(file),
-        line: error.line,
-        via: None,
-    };
+    let origin = Origin::File { file: Arc::clone(file), line: error.line, via: None };
     Problem::new("", Some(&origin), error.to_string())
 }
 

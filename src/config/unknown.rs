@@ -11,14 +11,8 @@ const SECTION: &str = "callboard";
 
 /// A problem for each key of our section that nothing reads, told with the nearest key that something does.
 pub(super) fn problems(tree: &Node, effective: &Effective) -> Vec<Problem> {
-    let known = effective
-        .keys()
-        .filter(|key| key.split('.').next() == Some(SECTION))
-        .collect();
-    let mut check = Check {
-        known,
-        problems: Vec::new(),
-    };
+    let known = effective.keys().filter(|key| key.split('.').next() == Some(SECTION)).collect();
+    let mut check = Check { known, problems: Vec::new() };
     if let Value::Map(root) = &tree.value
         && let Some(section) = root.get(SECTION)
     {
@@ -72,10 +66,7 @@ impl Check<'_> {
         if let Some(elsewhere) = self.known.iter().find(|known| last(known).eq_ignore_ascii_case(name)) {
             return format!("unknown key here: did you mean {elsewhere}?");
         }
-        format!(
-            "unknown key: known under {path} are {}",
-            siblings.into_iter().collect::<Vec<_>>().join(", ")
-        )
+        format!("unknown key: known under {path} are {}", siblings.into_iter().collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -89,12 +80,7 @@ pub(super) fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c s
     let lower = name.to_ascii_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&lower, &candidate.to_ascii_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_ascii_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -108,9 +94,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_of_ours_is_told_with_the_nearest_known_one() {
-        let told = problems(&format!(
-            "{DOCS}callboard:\n  cache: {{freshfor: 5m, memory: {{maxByte: 1}}}}\n  lisen: 1"
-        ));
+        let told =
+            problems(&format!("{DOCS}callboard:\n  cache: {{freshfor: 5m, memory: {{maxByte: 1}}}}\n  lisen: 1"));
         assert_eq!(
             told,
             [

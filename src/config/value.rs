@@ -76,17 +76,11 @@ impl Node {
             serde_json::Value::Array(items) => {
                 Value::List(items.into_iter().map(|item| Self::from_json(item, origin)).collect())
             }
-            serde_json::Value::Object(entries) => Value::Map(
-                entries
-                    .into_iter()
-                    .map(|(key, entry)| (key, Self::from_json(entry, origin)))
-                    .collect(),
-            ),
+            serde_json::Value::Object(entries) => {
+                Value::Map(entries.into_iter().map(|(key, entry)| (key, Self::from_json(entry, origin))).collect())
+            }
         };
-        Self {
-            value,
-            origin: origin.clone(),
-        }
+        Self { value, origin: origin.clone() }
     }
 
     /// The value as JSON, **with its secrets**: for comparing trees, never for printing.
@@ -97,12 +91,9 @@ impl Node {
             Value::Number(number) => number_json(*number),
             Value::Text(text) => text.clone().into(),
             Value::List(items) => items.iter().map(Self::to_json).collect(),
-            Value::Map(entries) => serde_json::Value::Object(
-                entries
-                    .iter()
-                    .map(|(key, entry)| (key.clone(), entry.to_json()))
-                    .collect(),
-            ),
+            Value::Map(entries) => {
+                serde_json::Value::Object(entries.iter().map(|(key, entry)| (key.clone(), entry.to_json())).collect())
+            }
         }
     }
 
@@ -217,11 +208,7 @@ mod tests {
 
     #[test]
     fn null_takes_away_what_an_earlier_layer_set() {
-        let merged = laid(&[
-            json!({"a": {"b": 1}, "k": 1}),
-            json!({"a": null}),
-            json!({"a": {"c": 2}}),
-        ]);
+        let merged = laid(&[json!({"a": {"b": 1}, "k": 1}), json!({"a": null}), json!({"a": {"c": 2}})]);
         assert_eq!(merged, json!({"a": {"c": 2}, "k": 1}));
     }
 

@@ -54,32 +54,17 @@ fn vectors() -> Vectors {
 /// Fails with every vector that went wrong, not only with the first.
 fn all_agree(disagreements: Vec<String>, of: usize, at_least: usize) {
     assert!(of >= at_least, "only {of} vectors");
-    assert!(
-        disagreements.is_empty(),
-        "{} of {of}:\n{}",
-        disagreements.len(),
-        disagreements.join("\n")
-    );
+    assert!(disagreements.is_empty(), "{} of {of}:\n{}", disagreements.len(), disagreements.join("\n"));
 }
 
 #[test]
 fn whole_configurations_come_out_as_upstream_reads_them() {
     let cases = vectors().cases;
     let disagreements = cases.iter().filter_map(|case| {
-        let files: Vec<(&str, &str)> = case
-            .files
-            .iter()
-            .map(|(name, text)| (name.as_str(), text.as_str()))
-            .collect();
+        let files: Vec<(&str, &str)> = case.files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let folder = Folder::new(&files);
-        let environment = Environment {
-            variables: case.env.clone(),
-            directory: folder.path().to_owned(),
-        };
-        let loaded = load(&Sources {
-            files: case.args.clone(),
-            environment,
-        });
+        let environment = Environment { variables: case.env.clone(), directory: folder.path().to_owned() };
+        let loaded = load(&Sources { files: case.args.clone(), environment });
         let ours = loaded.and_then(|loaded| match loaded.problems().is_empty() {
             true => Ok(same_numbers(loaded.tree().to_json())),
             false => Err(loaded.problems().clone()),
@@ -112,10 +97,7 @@ fn single_values_come_out_as_upstream_reads_them() {
     let reads = vectors().reads;
     let disagreements = reads.iter().filter_map(|read| {
         // Null is no value for either, before any format is asked.
-        let expected = read
-            .expect
-            .clone()
-            .filter(|_| read.error.is_none() && !read.value.is_null());
+        let expected = read.expect.clone().filter(|_| read.error.is_none() && !read.value.is_null());
         let (ours, expected) = match read.kind.as_str() {
             "string" => (format(&TEXT, &read.value), expected),
             "boolean" => (format(&FLAG, &read.value), expected),
@@ -123,15 +105,9 @@ fn single_values_come_out_as_upstream_reads_them() {
             // Ours count, so fractions, negative numbers and blank text are no numbers of ours.
             "number" => {
                 let blank = read.value.as_str().is_some_and(|text| text.trim().is_empty());
-                let count = |number: &Json| {
-                    number
-                        .as_f64()
-                        .is_some_and(|number| number >= 0.0 && number.fract() == 0.0)
-                };
-                (
-                    format(&COUNT, &read.value),
-                    expected.filter(|number| count(number) && !blank),
-                )
+                let count =
+                    |number: &Json| number.as_f64().is_some_and(|number| number >= 0.0 && number.fract() == 0.0);
+                (format(&COUNT, &read.value), expected.filter(|number| count(number) && !blank))
             }
             _ => return None,
         };
@@ -142,9 +118,7 @@ fn single_values_come_out_as_upstream_reads_them() {
 }
 
 fn format<T>(format: &Format<T>, value: &Json) -> Option<Json> {
-    (format.parse)(&Node::from_json(value.clone(), &Origin::Default))
-        .ok()
-        .map(|value| (format.show)(&value))
+    (format.parse)(&Node::from_json(value.clone(), &Origin::Default)).ok().map(|value| (format.show)(&value))
 }
 
 /// `5` and `5.0` are one number; infinity is null in JSON.
@@ -152,11 +126,9 @@ fn same_numbers(json: Json) -> Json {
     match json {
         Json::Number(number) => number_json(number.as_f64().unwrap_or_default()),
         Json::Array(items) => items.into_iter().map(same_numbers).collect(),
-        Json::Object(entries) => entries
-            .into_iter()
-            .map(|(key, entry)| (key, same_numbers(entry)))
-            .collect::<serde_json::Map<_, _>>()
-            .into(),
+        Json::Object(entries) => {
+            entries.into_iter().map(|(key, entry)| (key, same_numbers(entry))).collect::<serde_json::Map<_, _>>().into()
+        }
         other => json!(other),
     }
 }

@@ -66,14 +66,7 @@ pub(super) struct Malformed {
 /// Reads a text that holds at most one document. An empty one is null.
 pub(super) fn parse(text: &str, file: &Arc<str>, limits: &mut Limits) -> Result<Node, Malformed> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder {
-        file,
-        limits,
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        line: 1,
-        root: None,
-    };
+    let mut builder = Builder { file, limits, open: Vec::new(), anchors: HashMap::new(), line: 1, root: None };
     let mut parser = Parser::new_from_str(text);
     let mut documents = 0;
     while let Some(event) = parser.next_event() {
@@ -88,10 +81,7 @@ pub(super) fn parse(text: &str, file: &Arc<str>, limits: &mut Limits) -> Result<
         }
     }
     let origin = builder.origin();
-    Ok(builder.root.unwrap_or(Node {
-        value: Value::Null,
-        origin,
-    }))
+    Ok(builder.root.unwrap_or(Node { value: Value::Null, origin }))
 }
 
 struct Builder<'a> {
@@ -115,10 +105,7 @@ struct Open {
 
 enum Content {
     List(Vec<Node>),
-    Map {
-        entries: BTreeMap<String, Node>,
-        key: Option<String>,
-    },
+    Map { entries: BTreeMap<String, Node>, key: Option<String> },
 }
 
 /// A complete value, what it weighs (see [`Limits`]) and how deep it nests.
@@ -137,10 +124,7 @@ impl Builder<'_> {
                 let value = self.scalar(text, style, tag.as_deref())?;
                 let weight = 1 + length / TEXT_UNIT;
                 self.spend(weight)?;
-                let node = Node {
-                    value,
-                    origin: self.origin(),
-                };
+                let node = Node { value, origin: self.origin() };
                 self.complete(Built { node, weight, depth: 0 }, anchor)
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
@@ -156,13 +140,7 @@ impl Builder<'_> {
             }
             Event::MappingStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "map")?;
-                self.begin(
-                    Content::Map {
-                        entries: BTreeMap::new(),
-                        key: None,
-                    },
-                    anchor,
-                )
+                self.begin(Content::Map { entries: BTreeMap::new(), key: None }, anchor)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
@@ -173,13 +151,7 @@ impl Builder<'_> {
 
     fn begin(&mut self, content: Content, anchor: usize) -> Result<(), Malformed> {
         self.spend(1)?;
-        self.open.push(Open {
-            line: self.line,
-            anchor,
-            content,
-            weight: 1,
-            depth: 1,
-        });
+        self.open.push(Open { line: self.line, anchor, content, weight: 1, depth: 1 });
         self.check_depth(0)
     }
 
@@ -191,18 +163,8 @@ impl Builder<'_> {
             Content::List(items) => Value::List(items),
             Content::Map { entries, .. } => Value::Map(entries),
         };
-        let node = Node {
-            value,
-            origin: self.origin_at(open.line),
-        };
-        self.complete(
-            Built {
-                node,
-                weight: open.weight,
-                depth: open.depth,
-            },
-            open.anchor,
-        )
+        let node = Node { value, origin: self.origin_at(open.line) };
+        self.complete(Built { node, weight: open.weight, depth: open.depth }, open.anchor)
     }
 
     /// Puts a complete value where it belongs: into the innermost open collection.
@@ -252,11 +214,7 @@ impl Builder<'_> {
     fn scalar(&self, text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, Malformed> {
         let plain = || core_schema(&text).unwrap_or_else(|| Value::Text(text.to_string()));
         let Some(tag) = tag else {
-            return Ok(if style == ScalarStyle::Plain {
-                plain()
-            } else {
-                Value::Text(text.into_owned())
-            });
+            return Ok(if style == ScalarStyle::Plain { plain() } else { Value::Text(text.into_owned()) });
         };
         if !tag.is_yaml_core_schema() {
             return Ok(Value::Text(text.into_owned()));
@@ -285,18 +243,11 @@ impl Builder<'_> {
     }
 
     fn origin_at(&self, line: usize) -> Origin {
-        Origin::File {
-            file: Arc::clone(self.file),
-            line,
-            via: None,
-        }
+        Origin::File { file: Arc::clone(self.file), line, via: None }
     }
 
     fn malformed(&self, message: &str) -> Malformed {
-        Malformed {
-            line: self.line,
-            message: message.to_owned(),
-        }
+        Malformed { line: self.line, message: message.to_owned() }
     }
 }
 
@@ -311,11 +262,7 @@ fn core_schema(text: &str) -> Option<Value> {
     }
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
-        let infinity = if text.starts_with('-') {
-            f64::NEG_INFINITY
-        } else {
-            f64::INFINITY
-        };
+        let infinity = if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY };
         return Some(Value::Number(infinity));
     }
     for (prefix, radix) in [("0o", 8), ("0x", 16)] {
@@ -328,9 +275,7 @@ fn core_schema(text: &str) -> Option<Value> {
     {
         return None;
     }
-    let digits_only = unsigned
-        .chars()
-        .all(|c| matches!(c, '0'..='9' | '.' | 'e' | 'E' | '+' | '-'));
+    let digits_only = unsigned.chars().all(|c| matches!(c, '0'..='9' | '.' | 'e' | 'E' | '+' | '-'));
     text.parse::<f64>().ok().filter(|_| digits_only).map(Value::Number)
 }
 
@@ -346,10 +291,7 @@ fn is_float(text: &str) -> bool {
 
 /// The scanner's own words, which quote nothing of the text.
 fn scan_error(error: ScanError) -> Malformed {
-    Malformed {
-        line: error.marker().line(),
-        message: format!("is not valid YAML: {}", error.info()),
-    }
+    Malformed { line: error.marker().line(), message: format!("is not valid YAML: {}", error.info()) }
 }
 
 #[cfg(test)]

@@ -30,12 +30,8 @@ mod tests {
 
     #[test]
     fn names_that_mkdocs_material_writes_are_fingerprinted() {
-        for name in [
-            "main.0253249f.min.css",
-            "bundle.fe8b6f2b.min.js",
-            "search.b8dbb3d2.min.js.map",
-            "a.1234567a.css",
-        ] {
+        for name in ["main.0253249f.min.css", "bundle.fe8b6f2b.min.js", "search.b8dbb3d2.min.js.map", "a.1234567a.css"]
+        {
             assert!(is_fingerprinted(name), "{name}");
         }
     }

@@ -15,9 +15,8 @@ const TABLE: &str = include_str!("media_types.tsv");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// An extension that contains one of these is active content.
-const ACTIVE_EXTENSIONS: [&str; 13] = [
-    "htm", "xml", "svg", "appcache", "manifest", "mathml", "owl", "rdf", "rng", "vtt", "xht", "xsd", "xsl",
-];
+const ACTIVE_EXTENSIONS: [&str; 13] =
+    ["htm", "xml", "svg", "appcache", "manifest", "mathml", "owl", "rdf", "rng", "vtt", "xht", "xsd", "xsl"];
 
 /// These types are active content whatever the extension.
 const ACTIVE_TYPES: [&str; 14] = [
@@ -38,10 +37,7 @@ const ACTIVE_TYPES: [&str; 14] = [
 ];
 
 static SAFE_TYPES: LazyLock<HashMap<&'static str, HeaderValue>> = LazyLock::new(|| {
-    let rows = TABLE
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once('\t'));
+    let rows = TABLE.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('\t'));
     rows.filter(|(extension, media_type)| !is_active(extension, media_type))
         .map(|(extension, media_type)| (extension, HeaderValue::from_static(media_type)))
         .collect()
@@ -72,16 +68,7 @@ mod tests {
 
     #[test]
     fn active_content_is_plain_text() {
-        for name in [
-            "index.html",
-            "a.HTM",
-            "logo.svg",
-            "feed.XML",
-            "x.xhtml",
-            "a.shtml",
-            "a.bin",
-            "a.vtt",
-        ] {
+        for name in ["index.html", "a.HTM", "logo.svg", "feed.XML", "x.xhtml", "a.shtml", "a.bin", "a.vtt"] {
             assert_eq!(media_type(name), "text/plain; charset=utf-8", "{name}");
         }
     }

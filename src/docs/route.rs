@@ -107,12 +107,7 @@ impl KeyBuilder {
         let mut text = String::with_capacity(options.root_path.len() + 1 + path_len);
         text.push_str(&options.root_path);
         let entity_start = if text.is_empty() { 0 } else { text.len() + 1 };
-        Self {
-            text,
-            entity_start,
-            entity_end: 0,
-            home: None,
-        }
+        Self { text, entity_start, entity_end: 0, home: None }
     }
 
     fn push_entity_part(&mut self, segment: &str, keep_case: bool) -> Option<()> {
@@ -204,10 +199,7 @@ mod tests {
     use super::*;
 
     fn locator(root_path: &str, case_sensitive_triplet: bool) -> Locator {
-        Locator::new(Options {
-            root_path: root_path.to_owned(),
-            case_sensitive_triplet,
-        })
+        Locator::new(Options { root_path: root_path.to_owned(), case_sensitive_triplet })
     }
 
     fn key(path: &str) -> Option<String> {
@@ -225,28 +217,18 @@ mod tests {
 
     #[test]
     fn metadata_names_the_publishers_file() {
-        let route = locator("root/docs", false)
-            .locate("/metadata/techdocs/default/Component/shop")
-            .unwrap();
+        let route = locator("root/docs", false).locate("/metadata/techdocs/default/Component/shop").unwrap();
         assert_eq!(route.class, RouteClass::Metadata);
-        assert_eq!(
-            route.key.as_str(),
-            "root/docs/default/component/shop/techdocs_metadata.json"
-        );
+        assert_eq!(route.key.as_str(), "root/docs/default/component/shop/techdocs_metadata.json");
         assert_eq!(route.key.entity(), "default/component/shop");
-        for longer in [
-            "/metadata/techdocs/default/component/shop/",
-            "/metadata/techdocs/default/component/shop/more",
-        ] {
+        for longer in ["/metadata/techdocs/default/component/shop/", "/metadata/techdocs/default/component/shop/more"] {
             assert_eq!(key(longer), None);
         }
     }
 
     #[test]
     fn a_key_knows_its_parts() {
-        let route = locator("root", true)
-            .locate("/static/docs/NS/Kind/Name/a/b.css")
-            .unwrap();
+        let route = locator("root", true).locate("/static/docs/NS/Kind/Name/a/b.css").unwrap();
         assert_eq!(route.key.entity(), "NS/Kind/Name");
         assert_eq!(route.key.file(), "a/b.css");
         assert_eq!(route.key.file_name(), "b.css");
@@ -254,22 +236,9 @@ mod tests {
 
     #[test]
     fn what_leaves_the_entitys_folder_is_not_found() {
-        for path in [
-            "../x",
-            "%2e%2e/x",
-            "a/../../x",
-            "../other/x",
-            "../../../../../x",
-            "../shop2/x",
-            "..",
-            "a/..",
-            ".",
-        ] {
-            assert_eq!(
-                key(&format!("/static/docs/default/component/shop/{path}")),
-                None,
-                "{path}"
-            );
+        for path in ["../x", "%2e%2e/x", "a/../../x", "../other/x", "../../../../../x", "../shop2/x", "..", "a/..", "."]
+        {
+            assert_eq!(key(&format!("/static/docs/default/component/shop/{path}")), None, "{path}");
         }
         let back = key("/static/docs/default/component/shop/../shop/x");
         assert_eq!(back.as_deref(), Some("default/component/shop/x"));
@@ -281,9 +250,7 @@ mod tests {
         assert_eq!(decoded("%23%3F%2B%26").as_deref(), Some("d/c/s/#?+&"));
         assert_eq!(decoded("%2525").as_deref(), Some("d/c/s/%25"));
         assert_eq!(decoded("a//b///c").as_deref(), Some("d/c/s/a/b/c"));
-        for bad in [
-            "%zz", "%", "%4", "%ff", "%00", "%0a", "%5c", "%2f", "%c0%af", "a%2Fb", "%C2%80", "", "a/",
-        ] {
+        for bad in ["%zz", "%", "%4", "%ff", "%00", "%0a", "%5c", "%2f", "%c0%af", "a%2Fb", "%C2%80", "", "a/"] {
             assert_eq!(decoded(bad), None, "{bad}");
         }
     }

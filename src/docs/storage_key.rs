@@ -19,11 +19,7 @@ pub struct StorageKey {
 impl StorageKey {
     /// Puts a key together; `text` must hold a slash at `entity_end` and a path behind it.
     pub(super) fn new(text: String, entity_start: usize, entity_end: usize) -> Self {
-        Self {
-            text: text.into_boxed_str(),
-            entity_start,
-            entity_end,
-        }
+        Self { text: text.into_boxed_str(), entity_start, entity_end }
     }
 
     /// The whole key.

@@ -71,10 +71,7 @@ mod tests {
     #[test]
     fn the_header_says_what_happened() {
         let ttl = Duration::from_millis(299_500);
-        assert_eq!(
-            cache_status(CacheOutcome::Hit, ttl, false),
-            "callboard; hit; ttl=299; detail=memory"
-        );
+        assert_eq!(cache_status(CacheOutcome::Hit, ttl, false), "callboard; hit; ttl=299; detail=memory");
         let miss = cache_status(CacheOutcome::Miss, ttl, true);
         assert_eq!(miss, "callboard; fwd=uri-miss; stored; ttl=299; collapsed");
     }

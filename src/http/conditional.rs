@@ -31,12 +31,7 @@ pub enum Verdict {
 ///
 /// A date that can't be read, or a header that stands twice where only one may, is ignored, as the RFC asks.
 pub fn evaluate(headers: &HeaderMap, current: Validators<'_>) -> Verdict {
-    if let Some(matched) = any_tag(
-        headers,
-        &IF_MATCH,
-        |tag, other| tag.strongly_equals(other),
-        current.etag,
-    ) {
+    if let Some(matched) = any_tag(headers, &IF_MATCH, |tag, other| tag.strongly_equals(other), current.etag) {
         if !matched {
             return Verdict::PreconditionFailed;
         }
@@ -45,12 +40,7 @@ pub fn evaluate(headers: &HeaderMap, current: Validators<'_>) -> Verdict {
     {
         return Verdict::PreconditionFailed;
     }
-    if let Some(matched) = any_tag(
-        headers,
-        &IF_NONE_MATCH,
-        |tag, other| tag.weakly_equals(other),
-        current.etag,
-    ) {
+    if let Some(matched) = any_tag(headers, &IF_NONE_MATCH, |tag, other| tag.weakly_equals(other), current.etag) {
         if matched {
             return Verdict::NotModified;
         }
@@ -72,10 +62,7 @@ pub fn range_applies(headers: &HeaderMap, current: Validators<'_>) -> bool {
     if etag::is_tag(value.as_bytes()) {
         return current.etag.is_some_and(|tag| tag.strongly_equals(value.as_bytes()));
     }
-    let date = value
-        .to_str()
-        .ok()
-        .and_then(|text| httpdate::parse_http_date(text).ok());
+    let date = value.to_str().ok().and_then(|text| httpdate::parse_http_date(text).ok());
     date.is_some() && date == current.last_modified
 }
 
@@ -126,10 +113,7 @@ mod tests {
 
     fn with_current<T>(check: impl Fn(Validators<'_>) -> T) -> T {
         let tag = ETag::from_store("v1").unwrap();
-        check(Validators {
-            etag: Some(&tag),
-            last_modified: Some(UNIX_EPOCH + Duration::from_secs(1000)),
-        })
+        check(Validators { etag: Some(&tag), last_modified: Some(UNIX_EPOCH + Duration::from_secs(1000)) })
     }
 
     fn verdict(pairs: &[(HeaderName, &str)]) -> Verdict {

@@ -13,10 +13,7 @@ impl ETag {
             Some(opaque) => ("W/", opaque),
             None => ("", raw),
         };
-        let opaque = opaque
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .unwrap_or(opaque);
+        let opaque = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(opaque);
         if opaque.is_empty() || !opaque.bytes().all(is_tag_byte) {
             return None;
         }

@@ -36,12 +36,7 @@ mod tests {
 
     #[test]
     fn the_header_names_the_boundary_that_stands_between_the_parts() {
-        assert!(
-            CONTENT_TYPE
-                .to_str()
-                .unwrap()
-                .ends_with(&format!("boundary={BOUNDARY}"))
-        );
+        assert!(CONTENT_TYPE.to_str().unwrap().ends_with(&format!("boundary={BOUNDARY}")));
         let head = part_head(&HeaderValue::from_static("image/png"), &(2..5), 10);
         let expected = format!("\r\n--{BOUNDARY}\r\nContent-Type: image/png\r\nContent-Range: bytes 2-4/10\r\n\r\n");
         assert_eq!(head, expected);

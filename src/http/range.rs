@@ -79,11 +79,7 @@ fn parse(value: &str) -> Option<Vec<Spec>> {
         return None;
     }
     let mut specs = Vec::new();
-    for member in set
-        .split(',')
-        .map(|member| member.trim_matches([' ', '\t']))
-        .filter(|member| !member.is_empty())
-    {
+    for member in set.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty()) {
         if specs.len() == MAX_RANGES {
             return None;
         }
@@ -103,10 +99,7 @@ fn number(digits: &str) -> Option<u64> {
 fn overlap(parts: &[Range<u64>]) -> bool {
     let mut sorted: Vec<_> = parts.iter().collect();
     sorted.sort_by_key(|range| range.start);
-    sorted
-        .iter()
-        .zip(sorted.iter().skip(1))
-        .any(|(one, next)| next.start < one.end)
+    sorted.iter().zip(sorted.iter().skip(1)).any(|(one, next)| next.start < one.end)
 }
 
 /// The same bytes in ascending order, each once.
@@ -175,17 +168,8 @@ mod tests {
 
     #[test]
     fn what_lies_outside_is_unsatisfiable() {
-        for (value, length) in [
-            ("bytes=10-", 10),
-            ("bytes=10-20,30-", 10),
-            ("bytes=-0", 10),
-            ("bytes=0-", 0),
-        ] {
-            assert_eq!(
-                selection(value, length),
-                Selection::Unsatisfiable,
-                "{value} of {length}"
-            );
+        for (value, length) in [("bytes=10-", 10), ("bytes=10-20,30-", 10), ("bytes=-0", 10), ("bytes=0-", 0)] {
+            assert_eq!(selection(value, length), Selection::Unsatisfiable, "{value} of {length}");
         }
     }
 

@@ -26,10 +26,7 @@ enum Content {
     /// One piece in memory, the usual case, which needs no queue.
     Whole(Option<Bytes>),
     /// Bytes that are still to come, and how many.
-    Stream {
-        body: BoxStream<'static, Result<Bytes, StoreError>>,
-        left: u64,
-    },
+    Stream { body: BoxStream<'static, Result<Bytes, StoreError>>, left: u64 },
 }
 
 impl Body {

@@ -78,10 +78,7 @@ impl Documents {
         if class == RouteClass::Metadata {
             check_metadata(entry)?;
         }
-        let validators = Validators {
-            etag: entry.meta.etag.as_ref(),
-            last_modified: entry.meta.last_modified,
-        };
+        let validators = Validators { etag: entry.meta.etag.as_ref(), last_modified: entry.meta.last_modified };
         match conditional::evaluate(context.headers(), validators) {
             Verdict::Proceed => {}
             Verdict::NotModified => return Ok(self.not_modified(found)),
@@ -169,11 +166,8 @@ impl Documents {
     /// The headers that 200, 206 and 304 share (RFC 9110 §15.4.5).
     fn describe(&self, headers: &mut HeaderMap, found: &Found) {
         let entry = &found.entry;
-        let cache_control = if entry.fingerprinted {
-            &self.options.cache_control_fingerprinted
-        } else {
-            &self.options.cache_control
-        };
+        let cache_control =
+            if entry.fingerprinted { &self.options.cache_control_fingerprinted } else { &self.options.cache_control };
         headers.reserve(9);
         headers.insert(CACHE_CONTROL, cache_control.clone());
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -239,9 +233,9 @@ fn slice(whole: &Bytes, part: &Range<u64>) -> Bytes {
 /// Metadata leaves as it lies in storage, but only where it is the JSON that it says it is.
 fn check_metadata(entry: &Entry) -> Result<(), Rejection> {
     match &entry.content {
-        Content::Body(body) => serde_json::from_slice::<IgnoredAny>(body)
-            .map(drop)
-            .map_err(|_| Rejection::BrokenMetadata),
+        Content::Body(body) => {
+            serde_json::from_slice::<IgnoredAny>(body).map(drop).map_err(|_| Rejection::BrokenMetadata)
+        }
         Content::Large | Content::Absent => Ok(()),
     }
 }

@@ -82,27 +82,20 @@ impl Journey {
     async fn authenticate(&self, context: &mut Context) -> Result<Arc<Principal>, Rejection> {
         let class = RouteClass::of(context.path());
         context.set_route(class);
-        let resource = if class == Some(RouteClass::Static) {
-            Resource::StaticFile
-        } else {
-            Resource::Other
-        };
+        let resource = if class == Some(RouteClass::Static) { Resource::StaticFile } else { Resource::Other };
         let credential = self.credential(context.headers(), resource)?;
         if let Some(principal) = self.authenticator.remembered(&credential) {
             self.instruments.token_remembered();
             return Ok(principal);
         }
         let verdict = self.authenticator.verify(&credential).await;
-        self.instruments
-            .token_judged(verdict.as_ref().map_or_else(|refused| refused.reason(), |_| "verified"));
+        self.instruments.token_judged(verdict.as_ref().map_or_else(|refused| refused.reason(), |_| "verified"));
         Ok(verdict?)
     }
 
     fn credential<'a>(&self, headers: &'a HeaderMap, resource: Resource) -> Result<Credential<'a>, Rejection> {
         let found = self.authenticator.credential(headers, resource);
-        found
-            .inspect_err(|refused| self.instruments.token_judged(refused.reason()))
-            .map_err(Rejection::from)
+        found.inspect_err(|refused| self.instruments.token_judged(refused.reason())).map_err(Rejection::from)
     }
 }
 

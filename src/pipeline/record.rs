@@ -29,12 +29,7 @@ struct Books {
 
 impl Recorder {
     pub(super) fn new(instruments: Arc<Instruments>, access_log: AccessLog) -> Self {
-        Self {
-            books: Arc::new(Books {
-                instruments,
-                access_log,
-            }),
-        }
+        Self { books: Arc::new(Books { instruments, access_log }) }
     }
 
     /// Opens the record of a request that has just come in.
@@ -118,11 +113,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.start.elapsed();
         let status = self.status();
-        let labels = RequestLabels {
-            route: self.route,
-            status,
-            outcome: self.outcome,
-        };
+        let labels = RequestLabels { route: self.route, status, outcome: self.outcome };
         self.books.instruments.request(labels, duration);
         if !self.books.access_log.is_on() {
             return;

@@ -96,27 +96,16 @@ impl Rejection {
         self.log(context);
         let status = self.status();
         let document = ErrorDocument {
-            error: ErrorPart {
-                name: error_name(status),
-                message: &self.message(),
-            },
-            request: RequestPart {
-                method: context.method().as_str(),
-                url: context.target(),
-            },
-            response: ResponsePart {
-                status_code: status.as_u16(),
-            },
+            error: ErrorPart { name: error_name(status), message: &self.message() },
+            request: RequestPart { method: context.method().as_str(), url: context.target() },
+            response: ResponsePart { status_code: status.as_u16() },
         };
         // Strings and numbers always make JSON.
         let document = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = Response::new(Body::whole(document.into()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/json; charset=utf-8"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some((name, value)) = self.header() {
@@ -147,14 +136,12 @@ impl Rejection {
             Self::NoSuchPath => "No document can have this path: it is \
                 /static/docs/{namespace}/{kind}/{name}/{file} or /metadata/techdocs/{namespace}/{kind}/{name}."
                 .into(),
-            Self::Absent {
-                class: RouteClass::Static,
-                ..
-            } => "The site has no such file: check the path, and that the site has been published.".into(),
-            Self::Absent {
-                class: RouteClass::Metadata,
-                ..
-            } => "The entity has no published site: publish it with techdocs-cli first.".into(),
+            Self::Absent { class: RouteClass::Static, .. } => {
+                "The site has no such file: check the path, and that the site has been published.".into()
+            }
+            Self::Absent { class: RouteClass::Metadata, .. } => {
+                "The entity has no published site: publish it with techdocs-cli first.".into()
+            }
             Self::PreconditionFailed => {
                 "The document is another version than the one asked for: read it again without the condition.".into()
             }

@@ -31,16 +31,8 @@ pub const fn store() -> EmbeddedStore {
 /// Where no key can be made.
 pub fn trust_throw_away_key(options: &mut Options, clock: &Clock) -> Result<String, MintError> {
     let key = SigningKey::generate()?;
-    options.pinned_keys.push(PinnedKeys {
-        plugin: PLUGIN.to_owned(),
-        keys: key.key_set()?,
-    });
+    options.pinned_keys.push(PinnedKeys { plugin: PLUGIN.to_owned(), keys: key.key_set()? });
     let now: Timestamp = clock.now();
     let audience = options.audiences.first().map_or("callboard", String::as_str);
-    key.plugin_token(&PluginClaims {
-        sub: PLUGIN,
-        aud: audience,
-        iat: now,
-        exp: now.plus(TOKEN_LIFETIME),
-    })
+    key.plugin_token(&PluginClaims { sub: PLUGIN, aud: audience, iat: now, exp: now.plus(TOKEN_LIFETIME) })
 }

@@ -87,9 +87,7 @@ impl Activity {
 
     /// How long nothing has happened.
     fn quiet(&self) -> Duration {
-        self.opened
-            .elapsed()
-            .saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+        self.opened.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
     }
 
     /// A request has come in; it is being answered until the guard is dropped.
@@ -113,10 +111,7 @@ impl Answering {
     /// The answer is there: from here on its body is being sent.
     pub(super) fn send<B>(self, body: B) -> Sent<B> {
         self.0.sending.fetch_add(1, Ordering::Relaxed);
-        Sent {
-            body,
-            sending: Sending(Arc::clone(&self.0)),
-        }
+        Sent { body, sending: Sending(Arc::clone(&self.0)) }
     }
 }
 

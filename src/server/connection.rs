@@ -70,7 +70,11 @@ impl Connector {
                     if inactive == Inactive::Idle && !is_closing {
                         connection.as_mut().graceful_shutdown();
                         // One look, so that it can say goodbye; whoever does not leave then is left.
-                        poll_fn(|context| Poll::Ready(drop(connection.as_mut().poll(context)))).await;
+                        poll_fn(|context| {
+                            let _ = connection.as_mut().poll(context);
+                            Poll::Ready(())
+                        })
+                        .await;
                     }
                     return;
                 }

@@ -62,18 +62,11 @@ impl Listener {
     /// # Errors
     /// Where the system refuses the address.
     pub fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A restart must not wait for connections of the last run to time out.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self {
-            socket: socket.listen(BACKLOG)?,
-            limits,
-        })
+        Ok(Self { socket: socket.listen(BACKLOG)?, limits })
     }
 
     /// The address, with the port that the system chose where 0 was asked for.

@@ -25,18 +25,12 @@ impl EmbeddedStore {
     }
 
     fn find(&self, key: &StorageKey) -> Result<(&'static [u8], ObjectMeta), StoreError> {
-        let file = (key.entity() == self.entity)
-            .then(|| self.files.get_file(key.file()))
-            .flatten();
+        let file = (key.entity() == self.entity).then(|| self.files.get_file(key.file())).flatten();
         let contents = file.ok_or(StoreError::Absent)?.contents();
         // There is no time at which the files were written; a hash tells one build's from another's.
         let hash = digest(&SHA256, contents);
         let tag: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let meta = ObjectMeta {
-            size: contents.len() as u64,
-            etag: ETag::from_store(&tag),
-            last_modified: None,
-        };
+        let meta = ObjectMeta { size: contents.len() as u64, etag: ETag::from_store(&tag), last_modified: None };
         Ok((contents, meta))
     }
 }
@@ -61,10 +55,7 @@ impl DocStore for EmbeddedStore {
             contents.get(start..end).map(|part| whole.slice_ref(part))
         });
         let body = part.unwrap_or(whole);
-        Ok(Object {
-            meta,
-            body: stream::iter([Ok(body)]).boxed(),
-        })
+        Ok(Object { meta, body: stream::iter([Ok(body)]).boxed() })
     }
 
     async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {

@@ -17,11 +17,7 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(places: usize, queue: usize) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(places)),
-            waiting: AtomicUsize::new(0),
-            queue,
-        }
+        Self { places: Arc::new(Semaphore::new(places)), waiting: AtomicUsize::new(0), queue }
     }
 
     /// A place, held until it is dropped.
@@ -30,18 +26,13 @@ impl Gate {
             return Ok(place);
         }
         let _waiting = self.queue_up()?;
-        Arc::clone(&self.places)
-            .acquire_owned()
-            .await
-            .map_err(|_| StoreError::Busy)
+        Arc::clone(&self.places).acquire_owned().await.map_err(|_| StoreError::Busy)
     }
 
     fn queue_up(&self) -> Result<Waiting<'_>, StoreError> {
-        let joined = self
-            .waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
-                (waiting < self.queue).then_some(waiting + 1)
-            });
+        let joined = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+            (waiting < self.queue).then_some(waiting + 1)
+        });
         joined.map(|_| Waiting(self)).map_err(|_| StoreError::Busy)
     }
 }

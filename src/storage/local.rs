@@ -68,12 +68,8 @@ impl DocStore for LocalStore {
                 return Err(StoreError::Changed);
             }
             let range = options.range.unwrap_or(0..meta.size);
-            file.seek(SeekFrom::Start(range.start))
-                .map_err(StoreError::unavailable)?;
-            Ok(Object {
-                meta,
-                body: chunks(file, range).boxed(),
-            })
+            file.seek(SeekFrom::Start(range.start)).map_err(StoreError::unavailable)?;
+            Ok(Object { meta, body: chunks(file, range).boxed() })
         })
         .await
     }
@@ -82,11 +78,7 @@ impl DocStore for LocalStore {
         let prefix = prefix.to_owned();
         self.blocking(move |root| {
             let mut keys = Vec::new();
-            let start = if prefix.is_empty() {
-                PathBuf::from(".")
-            } else {
-                PathBuf::from(&prefix)
-            };
+            let start = if prefix.is_empty() { PathBuf::from(".") } else { PathBuf::from(&prefix) };
             match root.open_dir(start) {
                 Ok(folder) => list_into(&folder, &prefix, limit, &mut keys).map_err(StoreError::unavailable)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -154,10 +146,7 @@ fn chunks(file: File, range: Range<u64>) -> impl futures_util::Stream<Item = Res
             let mut file = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             (&mut *file).take(wanted).read_to_end(&mut chunk).map(|_| chunk)
         });
-        let chunk = read
-            .await
-            .map_err(|_| StoreError::Abandoned)?
-            .map_err(StoreError::unavailable)?;
+        let chunk = read.await.map_err(|_| StoreError::Abandoned)?.map_err(StoreError::unavailable)?;
         // A file that got shorter meanwhile: whoever reads counts the bytes and calls the object truncated.
         if chunk.is_empty() {
             return Ok(None);
@@ -178,11 +167,7 @@ fn list_into(folder: &Dir, prefix: &str, limit: usize, keys: &mut Vec<String>) -
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        let key = if prefix.is_empty() {
-            name
-        } else {
-            format!("{prefix}/{name}")
-        };
+        let key = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
         let kind = entry.file_type()?;
         if kind.is_dir() {
             list_into(&entry.open_dir()?, &key, limit, keys)?;
@@ -206,10 +191,7 @@ mod tests {
 
     fn key(path: &str) -> StorageKey {
         let locator = Locator::new(Options::default());
-        locator
-            .locate(&format!("/static/docs/default/component/shop/{path}"))
-            .unwrap()
-            .key
+        locator.locate(&format!("/static/docs/default/component/shop/{path}")).unwrap().key
     }
 
     fn site() -> (TempDir, LocalStore) {
@@ -231,32 +213,14 @@ mod tests {
     #[tokio::test]
     async fn files_are_read_whole_and_in_part() {
         let (_root, store) = site();
-        assert_eq!(
-            read(&store, "index.html", GetOptions::default()).await.unwrap(),
-            b"0123456789"
-        );
-        let part = GetOptions {
-            range: Some(2..5),
-            ..GetOptions::default()
-        };
+        assert_eq!(read(&store, "index.html", GetOptions::default()).await.unwrap(), b"0123456789");
+        let part = GetOptions { range: Some(2..5), ..GetOptions::default() };
         assert_eq!(read(&store, "index.html", part).await.unwrap(), b"234");
         let etag = store.stat(&key("index.html")).await.unwrap().etag;
-        let known = GetOptions {
-            if_none_match: etag,
-            ..GetOptions::default()
-        };
-        assert!(matches!(
-            read(&store, "index.html", known).await,
-            Err(StoreError::NotModified)
-        ));
-        let other = GetOptions {
-            if_match: ETag::from_store("other"),
-            ..GetOptions::default()
-        };
-        assert!(matches!(
-            read(&store, "index.html", other).await,
-            Err(StoreError::Changed)
-        ));
+        let known = GetOptions { if_none_match: etag, ..GetOptions::default() };
+        assert!(matches!(read(&store, "index.html", known).await, Err(StoreError::NotModified)));
+        let other = GetOptions { if_match: ETag::from_store("other"), ..GetOptions::default() };
+        assert!(matches!(read(&store, "index.html", other).await, Err(StoreError::Changed)));
     }
 
     #[tokio::test]
@@ -272,10 +236,7 @@ mod tests {
             let result = read(&store, path, GetOptions::default()).await;
             assert!(matches!(result, Err(StoreError::Absent)), "{path}: {result:?}");
         }
-        assert_eq!(
-            read(&store, "inside", GetOptions::default()).await.unwrap(),
-            b"0123456789"
-        );
+        assert_eq!(read(&store, "inside", GetOptions::default()).await.unwrap(), b"0123456789");
     }
 
     #[tokio::test]
@@ -283,10 +244,7 @@ mod tests {
         let (root, store) = site();
         let site = root.path().join("docs/default/component/shop");
         fs::create_dir(site.join("folder")).unwrap();
-        let made = std::process::Command::new("mkfifo")
-            .arg(site.join("pipe"))
-            .status()
-            .unwrap();
+        let made = std::process::Command::new("mkfifo").arg(site.join("pipe")).status().unwrap();
         assert!(made.success());
         for path in ["folder", "pipe", "nothing", "index.html/below", &"x".repeat(5000)] {
             let result = read(&store, path, GetOptions::default()).await;

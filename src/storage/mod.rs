@@ -73,8 +73,6 @@ pub struct Object {
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Object")
-            .field("meta", &self.meta)
-            .finish_non_exhaustive()
+        f.debug_struct("Object").field("meta", &self.meta).finish_non_exhaustive()
     }
 }

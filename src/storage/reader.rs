@@ -52,10 +52,7 @@ impl Reader {
 
     /// Reads an object into memory, unless it is larger than `max_bytes` or still has the tag `known`.
     pub async fn fetch(&self, key: &StorageKey, known: Option<&ETag>, max_bytes: u64) -> Result<Whole, StoreError> {
-        let options = GetOptions {
-            if_none_match: known.cloned(),
-            ..GetOptions::default()
-        };
+        let options = GetOptions { if_none_match: known.cloned(), ..GetOptions::default() };
         let fetch = async {
             let _place = self.fetches.enter().await?;
             let object = match self.store.get(key, &options).await {
@@ -74,21 +71,13 @@ impl Reader {
     /// Opens an object, or a part of it, for a reader that takes it as fast as it can.
     pub async fn stream(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
         let place = self.streams.enter().await?;
-        let object = self
-            .measured(StorageOperation::Stream, self.store.get(key, options))
-            .await?;
-        let expected = options
-            .range
-            .as_ref()
-            .map_or(object.meta.size, |range| range.end - range.start);
+        let object = self.measured(StorageOperation::Stream, self.store.get(key, options)).await?;
+        let expected = options.range.as_ref().map_or(object.meta.size, |range| range.end - range.start);
         let body = patient(object.body, self.timeout, expected).map(move |chunk| {
             let _held_while_streaming = &place;
             chunk
         });
-        Ok(Object {
-            meta: object.meta,
-            body: body.boxed(),
-        })
+        Ok(Object { meta: object.meta, body: body.boxed() })
     }
 
     /// What is known of an object without its body.
@@ -100,8 +89,7 @@ impl Reader {
     /// The keys of some objects below `prefix`.
     pub async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
         let _place = self.fetches.enter().await?;
-        self.measured(StorageOperation::List, self.store.list(prefix, limit))
-            .await
+        self.measured(StorageOperation::List, self.store.list(prefix, limit)).await
     }
 
     async fn measured<T>(
@@ -110,9 +98,7 @@ impl Reader {
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let start = Instant::now();
-        let result = timeout(self.timeout, work)
-            .await
-            .unwrap_or(Err(StoreError::Timeout(self.timeout)));
+        let result = timeout(self.timeout, work).await.unwrap_or(Err(StoreError::Timeout(self.timeout)));
         let outcome = result.as_ref().map_or_else(StoreError::as_str, |_| "ok");
         self.instruments.storage_operation(operation, outcome, start.elapsed());
         result
@@ -135,10 +121,7 @@ async fn collect(
         whole.extend_from_slice(&chunk);
     }
     if received != meta.size {
-        return Err(StoreError::Truncated {
-            expected: meta.size,
-            received,
-        });
+        return Err(StoreError::Truncated { expected: meta.size, received });
     }
     Ok(whole.into())
 }
@@ -154,11 +137,7 @@ fn patient(
         received: u64,
         ended: bool,
     }
-    let start = State {
-        body,
-        received: 0,
-        ended: false,
-    };
+    let start = State { body, received: 0, ended: false };
     futures_util::stream::unfold(start, move |mut state| async move {
         if state.ended {
             return None;
@@ -168,11 +147,7 @@ fn patient(
             Err(_) => Err(StoreError::Timeout(limit)),
             Ok(Some(Ok(chunk))) => {
                 state.received += chunk.len() as u64;
-                if state.received > expected {
-                    truncated(state.received)
-                } else {
-                    Ok(chunk)
-                }
+                if state.received > expected { truncated(state.received) } else { Ok(chunk) }
             }
             Ok(Some(Err(error))) => Err(error),
             Ok(None) if state.received == expected => return None,
@@ -191,18 +166,11 @@ mod tests {
     use super::*;
 
     fn meta(size: u64) -> ObjectMeta {
-        ObjectMeta {
-            size,
-            etag: None,
-            last_modified: None,
-        }
+        ObjectMeta { size, etag: None, last_modified: None }
     }
 
     fn body(chunks: &[&'static str]) -> impl Stream<Item = Result<Bytes, StoreError>> + Send + Unpin + 'static {
-        let chunks: Vec<_> = chunks
-            .iter()
-            .map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())))
-            .collect();
+        let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
         stream::iter(chunks)
     }
 
@@ -229,15 +197,6 @@ mod tests {
     #[tokio::test]
     async fn a_stream_that_ends_early_fails() {
         let items: Vec<_> = patient(body(&["ab"]), Duration::from_secs(5), 3).collect().await;
-        assert!(matches!(
-            items.as_slice(),
-            [
-                Ok(_),
-                Err(StoreError::Truncated {
-                    expected: 3,
-                    received: 2
-                })
-            ]
-        ));
+        assert!(matches!(items.as_slice(), [Ok(_), Err(StoreError::Truncated { expected: 3, received: 2 })]));
     }
 }

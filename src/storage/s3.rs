@@ -34,10 +34,7 @@ impl S3Store {
     /// Where the client can't be built from these options; the text names what it misses.
     pub fn new(options: &S3Options, timeout: Duration) -> Result<Self, StoreError> {
         let client = builder(options, timeout).build().map_err(StoreError::unavailable)?;
-        Ok(Self {
-            client: Arc::new(client),
-            forbidden_is_absent: options.forbidden_is_absent,
-        })
+        Ok(Self { client: Arc::new(client), forbidden_is_absent: options.forbidden_is_absent })
     }
 
     fn error(&self, error: object_store::Error) -> StoreError {
@@ -71,26 +68,15 @@ impl DocStore for S3Store {
             if_match: options.if_match.as_ref().map(tag),
             ..ClientGetOptions::default()
         };
-        let found = self
-            .client
-            .get_opts(&path(key)?, options)
-            .await
-            .map_err(|error| self.error(error))?;
+        let found = self.client.get_opts(&path(key)?, options).await.map_err(|error| self.error(error))?;
         let meta = object_meta(&found.meta);
         let body = found.into_stream().map_err(StoreError::unavailable);
-        Ok(Object {
-            meta,
-            body: body.boxed(),
-        })
+        Ok(Object { meta, body: body.boxed() })
     }
 
     async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
         let prefix = Path::parse(prefix).map_err(StoreError::unavailable)?;
-        let keys = self
-            .client
-            .list(Some(&prefix))
-            .take(limit)
-            .map_ok(|meta| meta.location.to_string());
+        let keys = self.client.list(Some(&prefix)).take(limit).map_ok(|meta| meta.location.to_string());
         keys.try_collect().await.map_err(|error| self.error(error))
     }
 }
@@ -105,19 +91,14 @@ fn builder(options: &S3Options, timeout: Duration) -> AmazonS3Builder {
     };
     // No bound on a request here: whoever reads sets the deadlines, and a large object streams as long as its reader
     // takes.
-    let mut client = ClientOptions::new()
-        .with_timeout_disabled()
-        .with_connect_timeout(timeout.min(CONNECT_TIMEOUT));
+    let mut client = ClientOptions::new().with_timeout_disabled().with_connect_timeout(timeout.min(CONNECT_TIMEOUT));
     if let Some(proxy) = &options.proxy {
         client = client.with_proxy_url(proxy.as_str());
     }
     let bucket_in_host = bucket_goes_into_host(options);
     if let Some(endpoint) = &options.endpoint {
         client = client.with_allow_http(endpoint.scheme() == "http");
-        builder = builder.with_endpoint(endpoint_url(
-            endpoint,
-            bucket_in_host.then_some(options.bucket.as_str()),
-        ));
+        builder = builder.with_endpoint(endpoint_url(endpoint, bucket_in_host.then_some(options.bucket.as_str())));
     }
     if let Some(region) = &options.region {
         builder = builder.with_region(region);
@@ -129,21 +110,14 @@ fn builder(options: &S3Options, timeout: Duration) -> AmazonS3Builder {
         .with_retry(RetryConfig {
             max_retries: options.max_attempts.saturating_sub(1),
             retry_timeout: timeout,
-            backoff: BackoffConfig {
-                init_backoff: FIRST_BACKOFF,
-                max_backoff: timeout / 4,
-                base: 2.,
-            },
+            backoff: BackoffConfig { init_backoff: FIRST_BACKOFF, max_backoff: timeout / 4, base: 2. },
         })
 }
 
 /// Whether to address `bucket.host/key` rather than `host/bucket/key`, decided as the AWS SDK does that Backstage uses:
 /// not for an address, and not for a bucket with dots, which no wildcard certificate covers.
 fn bucket_goes_into_host(options: &S3Options) -> bool {
-    let host_is_address = options
-        .endpoint
-        .as_ref()
-        .is_some_and(|url| !matches!(url.host(), Some(Host::Domain(_))));
+    let host_is_address = options.endpoint.as_ref().is_some_and(|url| !matches!(url.host(), Some(Host::Domain(_))));
     !options.force_path_style && !host_is_address && !options.bucket.contains('.')
 }
 
@@ -221,9 +195,6 @@ mod tests {
     fn the_endpoint_keeps_its_port_and_path() {
         let endpoint = "https://minio.example.com:9000/s3/".parse().unwrap();
         assert_eq!(endpoint_url(&endpoint, None), "https://minio.example.com:9000/s3");
-        assert_eq!(
-            endpoint_url(&endpoint, Some("docs")),
-            "https://docs.minio.example.com:9000/s3"
-        );
+        assert_eq!(endpoint_url(&endpoint, Some("docs")), "https://docs.minio.example.com:9000/s3");
     }
 }

@@ -57,35 +57,19 @@ impl AccessLog {
     /// A log on standard output, or none where the options switch it off.
     pub fn new(options: &Options, instruments: Arc<Instruments>) -> Self {
         let json = is_json(options.log_format, io::stdout().is_terminal());
-        if options.access_log {
-            Self::to(io::stdout(), json, instruments)
-        } else {
-            Self::off(instruments)
-        }
+        if options.access_log { Self::to(io::stdout(), json, instruments) } else { Self::off(instruments) }
     }
 
     /// A log on `sink`.
     pub fn to(sink: impl Write + Send + 'static, json: bool, instruments: Arc<Instruments>) -> Self {
         let (lines, queue) = sync_channel(QUEUE);
-        let writer = thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || write_lines(&queue, sink));
-        Self {
-            lines: Some(lines),
-            writer: writer.ok(),
-            json,
-            instruments,
-        }
+        let writer = thread::Builder::new().name("access-log".to_owned()).spawn(move || write_lines(&queue, sink));
+        Self { lines: Some(lines), writer: writer.ok(), json, instruments }
     }
 
     /// No log.
     pub fn off(instruments: Arc<Instruments>) -> Self {
-        Self {
-            lines: None,
-            writer: None,
-            json: true,
-            instruments,
-        }
+        Self { lines: None, writer: None, json: true, instruments }
     }
 
     /// Whether lines are written at all.
@@ -129,33 +113,20 @@ fn write_lines(queue: &Receiver<Vec<u8>>, sink: impl Write) {
 impl AccessLine<'_> {
     fn json(&self) -> Vec<u8> {
         let mut line = Vec::with_capacity(384);
-        let _ = write!(
-            line,
-            r#"{{"time":"{}","type":"access","method":"#,
-            format_rfc3339_millis(self.at)
-        );
+        let _ = write!(line, r#"{{"time":"{}","type":"access","method":"#, format_rfc3339_millis(self.at));
         push_json(&mut line, self.method);
         line.extend_from_slice(br#","path":"#);
         push_json(&mut line, truncated(self.path));
         let _ = write!(line, r#","status":{}"#, self.status);
         let key = self.key.map(truncated);
-        for (name, value) in [
-            ("subject", self.subject),
-            ("key", key),
-            ("cache", self.cache),
-            ("reason", self.reason),
-        ] {
+        for (name, value) in [("subject", self.subject), ("key", key), ("cache", self.cache), ("reason", self.reason)] {
             if let Some(value) = value {
                 let _ = write!(line, r#","{name}":"#);
                 push_json(&mut line, value);
             }
         }
         let millis = self.duration.as_secs_f64() * 1000.0;
-        let _ = writeln!(
-            line,
-            r#","bytes":{},"duration_ms":{millis:.3},"trace_id":"{}"}}"#,
-            self.bytes, self.trace_id
-        );
+        let _ = writeln!(line, r#","bytes":{},"duration_ms":{millis:.3},"trace_id":"{}"}}"#, self.bytes, self.trace_id);
         line
     }
 
@@ -241,10 +212,8 @@ mod tests {
         drop(release);
         drop(log);
         let metrics = instruments.prometheus().unwrap();
-        let dropped = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix("callboard_access_log_dropped_total "))
-            .unwrap();
+        let dropped =
+            metrics.lines().find_map(|line| line.strip_prefix("callboard_access_log_dropped_total ")).unwrap();
         assert!(dropped.parse::<f64>().unwrap() > 0.0);
     }
 }

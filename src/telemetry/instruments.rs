@@ -18,9 +18,7 @@ const DURATION_BUCKETS: [f64; 18] = [
 ];
 
 /// The statuses that the program answers with; any other would be counted under the last.
-const STATUSES: [u16; 17] = [
-    200, 206, 304, 400, 401, 403, 404, 405, 412, 413, 416, 429, 499, 502, 503, 504, 500,
-];
+const STATUSES: [u16; 17] = [200, 206, 304, 400, 401, 403, 404, 405, 412, 413, 416, 429, 499, 502, 503, 504, 500];
 
 /// Values of the label `http_route`.
 const ROUTES: [&str; 4] = ["static", "metadata", "health", "other"];
@@ -107,14 +105,10 @@ impl Instruments {
             let builder = meter.f64_histogram(name).with_unit("s").with_description(description);
             builder.with_boundaries(DURATION_BUCKETS.to_vec()).build()
         };
-        let requests = histogram(
-            "http.server.request.duration",
-            "From a request's header to the last byte of its answer.",
-        );
-        let storage = histogram(
-            "callboard.storage.operation.duration",
-            "How long storage took, by operation and result.",
-        );
+        let requests =
+            histogram("http.server.request.duration", "From a request's header to the last byte of its answer.");
+        let storage =
+            histogram("callboard.storage.operation.duration", "How long storage took, by operation and result.");
         let tokens = meter
             .u64_counter("callboard.auth.tokens")
             .with_description("Tokens looked at: remembered, verified, or refused for a reason.")
@@ -125,9 +119,7 @@ impl Instruments {
             .build()
             .bind(&[]);
         let remembered_tokens = tokens.bind(&[KeyValue::new("result", "remembered")]);
-        let bound_requests = (0..ROUTES.len() * OUTCOMES * STATUSES.len())
-            .map(|_| OnceLock::new())
-            .collect();
+        let bound_requests = (0..ROUTES.len() * OUTCOMES * STATUSES.len()).map(|_| OnceLock::new()).collect();
         Ok(Self {
             registry,
             _provider: provider,
@@ -143,30 +135,19 @@ impl Instruments {
 
     /// Counts a request and how long it took.
     pub fn request(&self, labels: RequestLabels, duration: Duration) {
-        let route = ROUTES
-            .iter()
-            .position(|route| *route == labels.route)
-            .unwrap_or(ROUTES.len() - 1);
+        let route = ROUTES.iter().position(|route| *route == labels.route).unwrap_or(ROUTES.len() - 1);
         let status = labels.status.as_u16();
-        let status = STATUSES
-            .iter()
-            .position(|known| *known == status)
-            .unwrap_or(STATUSES.len() - 1);
+        let status = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
         let outcome = labels.outcome.map_or(OUTCOMES - 1, CacheOutcome::index);
         let place = (route * OUTCOMES + outcome) * STATUSES.len() + status;
         if let Some(bound) = self.bound_requests.get(place) {
-            bound
-                .get_or_init(|| self.bind_request(route, outcome, status))
-                .record(duration.as_secs_f64());
+            bound.get_or_init(|| self.bind_request(route, outcome, status)).record(duration.as_secs_f64());
         }
     }
 
     /// Counts a storage operation and how long it took.
     pub fn storage_operation(&self, operation: StorageOperation, result: &'static str, duration: Duration) {
-        let labels = [
-            KeyValue::new("operation", operation.as_str()),
-            KeyValue::new("result", result),
-        ];
+        let labels = [KeyValue::new("operation", operation.as_str()), KeyValue::new("result", result)];
         self.storage.record(duration.as_secs_f64(), &labels);
     }
 
@@ -211,9 +192,7 @@ impl Instruments {
 
     fn bind_request(&self, route: usize, outcome: usize, status: usize) -> BoundHistogram<f64> {
         let route = ROUTES.get(route).copied().unwrap_or_default();
-        let outcome = CacheOutcome::ALL
-            .get(outcome)
-            .map_or(NO_OUTCOME, |outcome| outcome.as_str());
+        let outcome = CacheOutcome::ALL.get(outcome).map_or(NO_OUTCOME, |outcome| outcome.as_str());
         let status = STATUSES.get(status).copied().unwrap_or_default();
         self.requests.bind(&[
             KeyValue::new("http.route", route),
@@ -230,11 +209,7 @@ mod tests {
     #[test]
     fn metrics_show_in_prometheus_text() {
         let instruments = Instruments::new().unwrap();
-        let labels = RequestLabels {
-            route: "static",
-            status: StatusCode::OK,
-            outcome: Some(CacheOutcome::Hit),
-        };
+        let labels = RequestLabels { route: "static", status: StatusCode::OK, outcome: Some(CacheOutcome::Hit) };
         instruments.request(labels, Duration::from_micros(80));
         instruments.storage_operation(StorageOperation::Get, "ok", Duration::from_millis(20));
         instruments.observe_memory(|| MemoryUse { bytes: 7, entries: 1 });

@@ -13,16 +13,11 @@ use super::{LogFormat, Options};
 /// Where `log_level` is no filter, or a log has been started already.
 pub fn init(options: &Options) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&options.log_level)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(BoxMakeWriter::new(io::stderr));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(BoxMakeWriter::new(io::stderr));
     let started = if is_json(options.log_format, io::stderr().is_terminal()) {
         builder.json().flatten_event(true).try_init()
     } else {
-        builder
-            .with_ansi(io::stderr().is_terminal())
-            .with_target(false)
-            .try_init()
+        builder.with_ansi(io::stderr().is_terminal()).with_target(false).try_init()
     };
     started.map_err(|error| anyhow::anyhow!(error))
 }

@@ -11,10 +11,7 @@ pub struct TraceId(u128);
 impl TraceId {
     /// The id in `traceparent` (W3C Trace Context §3.2), or a random one where there is none or it is not well-formed.
     pub fn of_request(headers: &HeaderMap) -> Self {
-        headers
-            .get("traceparent")
-            .and_then(|value| parse(value.as_bytes()))
-            .unwrap_or_else(|| Self(rand::random()))
+        headers.get("traceparent").and_then(|value| parse(value.as_bytes())).unwrap_or_else(|| Self(rand::random()))
     }
 }
 
@@ -38,9 +35,7 @@ fn parse(traceparent: &[u8]) -> Option<TraceId> {
 
 fn hex(field: &str, length: usize) -> Option<u128> {
     let is_lower_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    (field.len() == length && field.bytes().all(is_lower_hex))
-        .then(|| u128::from_str_radix(field, 16).ok())
-        .flatten()
+    (field.len() == length && field.bytes().all(is_lower_hex)).then(|| u128::from_str_radix(field, 16).ok()).flatten()
 }
 
 #[cfg(test)]

@@ -31,11 +31,7 @@ impl Budget {
 
     /// `burst` at once, and one more `every` so often.
     pub(super) const fn new(burst: u32, every: Duration) -> Self {
-        Self {
-            full_again_at: Mutex::new(Timestamp::from_millis(0)),
-            burst,
-            every,
-        }
+        Self { full_again_at: Mutex::new(Timestamp::from_millis(0)), burst, every }
     }
 
     /// Whether [`Budget::take`] would be granted.
@@ -76,22 +72,14 @@ mod tests {
     #[test]
     fn no_more_than_ten_in_any_minute() {
         let budget = Budget::ten_a_minute();
-        let taken: Vec<u64> = (0..300_000)
-            .step_by(50)
-            .filter(|&t| budget.take(Timestamp::from_millis(t)))
-            .collect();
+        let taken: Vec<u64> = (0..300_000).step_by(50).filter(|&t| budget.take(Timestamp::from_millis(t))).collect();
         for &start in &taken {
             assert!(taken.iter().filter(|&&t| t >= start && t < start + 60_000).count() <= 10);
         }
         assert_eq!(taken.iter().filter(|&&t| t < 60_000).count(), 9);
         assert_eq!(
             taken[..4],
-            [0, 0, 0, 0]
-                .map(|_: i32| 0)
-                .iter()
-                .enumerate()
-                .map(|(i, _)| i as u64 * 50)
-                .collect::<Vec<_>>()
+            [0, 0, 0, 0].map(|_: i32| 0).iter().enumerate().map(|(i, _)| i as u64 * 50).collect::<Vec<_>>()
         );
     }
 

@@ -49,10 +49,7 @@ pub(in crate::auth) enum NoKey {
     #[error("too many unknown issuers were asked for lately")]
     Throttled,
     #[error("{source}")]
-    Unavailable {
-        retry_after: Duration,
-        source: Arc<FetchError>,
-    },
+    Unavailable { retry_after: Duration, source: Arc<FetchError> },
 }
 
 /// One address of a key set.
@@ -99,25 +96,12 @@ enum Step {
 impl Endpoint {
     pub(super) fn new(url: Url, client: reqwest::Client, clock: Clock, options: JwksOptions) -> Self {
         let (absent_for, reloads) = (ABSENT_FOR, Budget::ten_a_minute());
-        Self {
-            url,
-            client,
-            clock,
-            options,
-            absent_for,
-            reloads,
-            shared: None,
-            state: Mutex::default(),
-        }
+        Self { url, client, clock, options, absent_for, reloads, shared: None, state: Mutex::default() }
     }
 
     /// The endpoint of a plugin that nobody configured, whose every fetch is taken from the budget for such.
     pub(super) fn of_stranger(self, budget: Arc<Budget>) -> Self {
-        Self {
-            absent_for: STRANGER_ABSENT_FOR,
-            shared: Some(budget),
-            ..self
-        }
+        Self { absent_for: STRANGER_ABSENT_FOR, shared: Some(budget), ..self }
     }
 
     /// The keys, one called `kid` among them; a token that names none gets any.
@@ -139,19 +123,13 @@ impl Endpoint {
                 Step::Wait(mut flight) => drop(flight.changed().await),
             }
         }
-        Err(NoKey::Unavailable {
-            retry_after: FIRST_PAUSE,
-            source: Arc::new(FetchError::BrokenOff),
-        })
+        Err(NoKey::Unavailable { retry_after: FIRST_PAUSE, source: Arc::new(FetchError::BrokenOff) })
     }
 
     fn step(self: &Arc<Self>, wanted: Wanted<'_>, answers_before: u64) -> Step {
         let now = self.clock.now();
         let state = &mut *self.state();
-        if state
-            .absent_since
-            .is_some_and(|since| now.since(since) < self.absent_for)
-        {
+        if state.absent_since.is_some_and(|since| now.since(since) < self.absent_for) {
             return Step::Answer(Err(NoKey::NoSuchIssuer));
         }
         match state.keys.clone() {
@@ -163,9 +141,7 @@ impl Endpoint {
             {
                 self.step_with_old_keys(state, keys, wanted, now)
             }
-            _ => self
-                .fetch_and_wait(state, now)
-                .unwrap_or_else(|no_key| Step::Answer(Err(no_key))),
+            _ => self.fetch_and_wait(state, now).unwrap_or_else(|no_key| Step::Answer(Err(no_key))),
         }
     }
 
@@ -190,8 +166,7 @@ impl Endpoint {
         if hopeless || !may_reload() {
             return Step::Answer(Err(NoKey::Unknown));
         }
-        self.fetch_and_wait(state, now)
-            .unwrap_or_else(|no_key| Step::Answer(Err(no_key)))
+        self.fetch_and_wait(state, now).unwrap_or_else(|no_key| Step::Answer(Err(no_key)))
     }
 
     /// A healthy endpoint is waited for, so that withdrawn keys are not used once more. One that has just failed is
@@ -221,21 +196,14 @@ impl Endpoint {
             && now < failure.retry_at
         {
             let retry_after = failure.retry_at.since(now);
-            return Err(NoKey::Unavailable {
-                retry_after,
-                source: Arc::clone(&failure.error),
-            });
+            return Err(NoKey::Unavailable { retry_after, source: Arc::clone(&failure.error) });
         }
         if self.shared.as_ref().is_some_and(|budget| !budget.take(now)) {
             return Err(NoKey::Throttled);
         }
         let (sender, flight) = watch::channel(());
         state.flight = Some(flight.clone());
-        let landing = Landing {
-            endpoint: Arc::clone(self),
-            outcome: Err(FetchError::BrokenOff),
-            _sender: sender,
-        };
+        let landing = Landing { endpoint: Arc::clone(self), outcome: Err(FetchError::BrokenOff), _sender: sender };
         tokio::spawn(async move {
             let endpoint = &landing.endpoint;
             let outcome = fetch::fetch(&endpoint.client, &endpoint.url, endpoint.options.timeout).await;
@@ -269,16 +237,9 @@ impl Endpoint {
     }
 
     fn absorb_failure(&self, state: &mut State, error: FetchError, now: Timestamp) {
-        let pause = state
-            .failure
-            .as_ref()
-            .map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
+        let pause = state.failure.as_ref().map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
         tracing::warn!(url = %self.shown(), error = &error as &dyn std::error::Error, ?pause, "can't read key set");
-        state.failure = Some(Failure {
-            pause,
-            retry_at: now.plus(pause),
-            error: Arc::new(error),
-        });
+        state.failure = Some(Failure { pause, retry_at: now.plus(pause), error: Arc::new(error) });
     }
 
     /// The address without user name, password and query, any of which may be a secret.

@@ -56,12 +56,7 @@ pub(super) async fn fetch(client: &reqwest::Client, url: &Url, timeout: Duration
 async fn read(client: &reqwest::Client, url: &Url) -> Result<Found, FetchError> {
     // The address is logged beside the error, and may hold a password.
     let failed = |error: reqwest::Error| FetchError::Http(error.without_url());
-    let mut response = client
-        .get(url.clone())
-        .header(ACCEPT, "application/json")
-        .send()
-        .await
-        .map_err(failed)?;
+    let mut response = client.get(url.clone()).header(ACCEPT, "application/json").send().await.map_err(failed)?;
     if response.url() != url {
         return Err(FetchError::Redirected);
     }

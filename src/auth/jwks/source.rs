@@ -55,12 +55,8 @@ impl KeySource {
 fn refusal(no_key: NoKey, kid: Option<&str>, issuer: &str) -> AuthError {
     match no_key {
         NoKey::Unknown => key_set::unknown_key(kid),
-        NoKey::NoSuchIssuer => AuthError::UnknownIssuer {
-            issuer: issuer.to_owned(),
-        },
-        NoKey::Throttled => AuthError::Throttled {
-            issuer: issuer.to_owned(),
-        },
+        NoKey::NoSuchIssuer => AuthError::UnknownIssuer { issuer: issuer.to_owned() },
+        NoKey::Throttled => AuthError::Throttled { issuer: issuer.to_owned() },
         NoKey::Unavailable { retry_after, source } => AuthError::KeysUnavailable { retry_after, source },
     }
 }
@@ -97,34 +93,17 @@ impl Reach {
 
 impl Issuers {
     pub(in crate::auth) fn new(options: &Options, access: &Access, clock: &Clock, client: &reqwest::Client) -> Self {
-        let reach = Reach {
-            client: client.clone(),
-            clock: clock.clone(),
-            options: options.jwks.clone(),
-        };
+        let reach = Reach { client: client.clone(), clock: clock.clone(), options: options.jwks.clone() };
         let discovery = options.discovery.clone();
-        let pinned = options
-            .pinned_keys
-            .iter()
-            .map(|p| (p.plugin.clone(), KeySource::Pinned(p.keys.clone())));
+        let pinned = options.pinned_keys.iter().map(|p| (p.plugin.clone(), KeySource::Pinned(p.keys.clone())));
         let mut named: HashMap<_, _> = pinned.collect();
         for id in access.named_plugins() {
             if let Some(url) = discovery.as_ref().and_then(|discovery| discovery.plugin_keys(id)) {
                 named.entry(id.to_owned()).or_insert_with(|| reach.source(url));
             }
         }
-        let users = discovery
-            .as_ref()
-            .and_then(Discovery::user_keys)
-            .map(|url| reach.source(url));
-        Self {
-            reach,
-            discovery,
-            named,
-            users,
-            welcome: Strangers::welcome(),
-            unwelcome: Strangers::unwelcome(),
-        }
+        let users = discovery.as_ref().and_then(Discovery::user_keys).map(|url| reach.source(url));
+        Self { reach, discovery, named, users, welcome: Strangers::welcome(), unwelcome: Strangers::unwelcome() }
     }
 
     /// The keys of plugin `id`, which is made of letters, digits, `_` and `-` only.
@@ -153,10 +132,7 @@ impl Issuers {
 
     /// All that are configured, each with a name to show, sorted.
     pub(in crate::auth) fn configured(&self) -> Vec<(String, KeySource)> {
-        let named = self
-            .named
-            .iter()
-            .map(|(id, source)| (format!("plugin:{id}"), source.clone()));
+        let named = self.named.iter().map(|(id, source)| (format!("plugin:{id}"), source.clone()));
         let users = self.users.iter().map(|source| ("users".to_owned(), source.clone()));
         let mut all: Vec<_> = named.chain(users).collect();
         all.sort_by(|(a, _), (b, _)| a.cmp(b));

@@ -32,14 +32,8 @@ impl Strangers {
 
     fn new(endpoints: u64, budget: Budget) -> Self {
         // Not TinyLFU: it would keep out a new plugin in favour of a stranger's that is asked for more often.
-        let endpoints = Cache::builder()
-            .max_capacity(endpoints)
-            .eviction_policy(EvictionPolicy::lru())
-            .build();
-        Self {
-            endpoints,
-            budget: Arc::new(budget),
-        }
+        let endpoints = Cache::builder().max_capacity(endpoints).eviction_policy(EvictionPolicy::lru()).build();
+        Self { endpoints, budget: Arc::new(budget) }
     }
 
     /// The endpoint of plugin `id`, made by `make` if it is not among those known. It is not made if nothing could be
@@ -57,8 +51,6 @@ impl Strangers {
             return Err(NoKey::Throttled);
         }
         let endpoint = make().ok_or(NoKey::NoSuchIssuer)?;
-        Ok(self
-            .endpoints
-            .get_with_by_ref(id, || Arc::new(endpoint.of_stranger(Arc::clone(&self.budget)))))
+        Ok(self.endpoints.get_with_by_ref(id, || Arc::new(endpoint.of_stranger(Arc::clone(&self.budget)))))
     }
 }

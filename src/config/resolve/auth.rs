@@ -17,11 +17,7 @@ pub(super) fn read(reader: &mut Reader<'_>, origin: &Origin) -> Options {
     let required = read_required(reader);
     // The sample site brings a caller and its key along.
     if discovery.is_none() && required && !matches!(origin, Origin::Sample) {
-        let others = if external.is_empty() {
-            "nobody can read"
-        } else {
-            "only external callers can read"
-        };
+        let others = if external.is_empty() { "nobody can read" } else { "only external callers can read" };
         reader.warn(
             "backend.baseUrl",
             format!("is not set, so no token that Backstage issues can be verified and {others}"),
@@ -55,18 +51,11 @@ fn read_required(reader: &mut Reader<'_>) -> bool {
     let disabled = reader.or(THEIRS, &FLAG, false);
     let allowed = reader.or(OURS, &FLAG, false);
     match (disabled, allowed) {
-        (true, true) => reader.warn(
-            OURS,
-            "nobody is asked for a token: everyone who reaches the listener reads everything",
-        ),
-        (true, false) => reader.warn(
-            THEIRS,
-            format!("is ignored: tokens are asked for unless {OURS} is true as well"),
-        ),
-        (false, true) => reader.warn(
-            OURS,
-            format!("is ignored: tokens are asked for unless {THEIRS} is true as well"),
-        ),
+        (true, true) => {
+            reader.warn(OURS, "nobody is asked for a token: everyone who reaches the listener reads everything")
+        }
+        (true, false) => reader.warn(THEIRS, format!("is ignored: tokens are asked for unless {OURS} is true as well")),
+        (false, true) => reader.warn(OURS, format!("is ignored: tokens are asked for unless {THEIRS} is true as well")),
         (false, false) => {}
     }
     !(disabled && allowed)
@@ -76,17 +65,11 @@ fn read_audiences(reader: &mut Reader<'_>) -> Vec<String> {
     const KEY: &str = "callboard.auth.audiences";
     let audiences = reader.or(KEY, &TEXTS, vec!["techdocs".to_owned(), "callboard".to_owned()]);
     if audiences.is_empty() {
-        reader.wrong(
-            KEY,
-            "is empty, so that no plugin's token would do: write for example [techdocs, callboard]",
-        );
+        reader.wrong(KEY, "is empty, so that no plugin's token would do: write for example [techdocs, callboard]");
     }
     for audience in &audiences {
         if !is_plugin_id(audience) {
-            reader.wrong(
-                KEY,
-                format!("{audience:?} is no plugin id: write letters, digits, - and _ only"),
-            );
+            reader.wrong(KEY, format!("{audience:?} is no plugin id: write letters, digits, - and _ only"));
         }
     }
     audiences
@@ -96,31 +79,20 @@ fn read_allow(reader: &mut Reader<'_>, default: Vec<String>) -> Vec<String> {
     const KEY: &str = "callboard.auth.allow";
     let allow = reader.or(KEY, &TEXTS, default);
     if allow.is_empty() {
-        reader.wrong(
-            KEY,
-            "is empty, so that nobody may read: name a subject, or leave the key out",
-        );
+        reader.wrong(KEY, "is empty, so that nobody may read: name a subject, or leave the key out");
     }
     for subject in &allow {
-        let rest = ["plugin:", "external:", "user:"]
-            .iter()
-            .find_map(|prefix| subject.strip_prefix(prefix));
+        let rest = ["plugin:", "external:", "user:"].iter().find_map(|prefix| subject.strip_prefix(prefix));
         match rest {
             None => reader.wrong(
                 KEY,
                 format!("{subject:?} is no subject: begin it with plugin:, external: or user:, as in plugin:techdocs"),
             ),
-            Some("") => reader.wrong(
-                KEY,
-                format!("{subject:?} names nobody: write {subject}* for all of them"),
-            ),
+            Some("") => reader.wrong(KEY, format!("{subject:?} names nobody: write {subject}* for all of them")),
             Some(rest)
                 if rest.trim_end_matches('*').len() + 1 < rest.len() || rest.trim_end_matches('*').contains('*') =>
             {
-                reader.wrong(
-                    KEY,
-                    format!("{subject:?} has a * elsewhere than at its end, or several"),
-                );
+                reader.wrong(KEY, format!("{subject:?} has a * elsewhere than at its end, or several"));
             }
             Some(_) => {}
         }
@@ -135,13 +107,8 @@ fn default_allow(external: &[ExternalAccess], users: bool) -> Vec<String> {
         ExternalMethod::Static { subject, .. } | ExternalMethod::Legacy { subject, .. } => {
             format!("external:{}", subject.strip_prefix("external:").unwrap_or(subject))
         }
-        ExternalMethod::Jwks {
-            subject_prefix: Some(prefix),
-            ..
-        } => format!("external:{prefix}:*"),
-        ExternalMethod::Jwks {
-            subject_prefix: None, ..
-        } => "external:*".to_owned(),
+        ExternalMethod::Jwks { subject_prefix: Some(prefix), .. } => format!("external:{prefix}:*"),
+        ExternalMethod::Jwks { subject_prefix: None, .. } => "external:*".to_owned(),
     });
     for subject in subjects.chain(users.then(|| "user:*".to_owned())) {
         if !allow.contains(&subject) {
@@ -161,12 +128,7 @@ fn read_jwks(reader: &mut Reader<'_>) -> JwksOptions {
             Duration::from_millis(100)..=Duration::from_secs(60),
         ),
         // As long as upstream's `jose` keeps a key set: a key that is withdrawn counts no longer than that.
-        refresh_after: reader.within(
-            "callboard.auth.jwks.refreshAfter",
-            &DURATION,
-            Duration::from_secs(600),
-            REFRESH,
-        ),
+        refresh_after: reader.within("callboard.auth.jwks.refreshAfter", &DURATION, Duration::from_secs(600), REFRESH),
         outage_grace: reader.within(
             "callboard.auth.jwks.outageGrace",
             &DURATION,
@@ -188,10 +150,7 @@ fn read_discovery(reader: &mut Reader<'_>) -> Option<Discovery> {
         } else {
             // Only how backends reach one another matters here. Without that the base URL counts, as upstream has it.
             if !reader.has(&target) {
-                reader.wrong(
-                    &target,
-                    "required: write a URL with {{pluginId}} in it, or { internal, external }",
-                );
+                reader.wrong(&target, "required: write a URL with {{pluginId}} in it, or { internal, external }");
             }
             read_target(reader, &format!("{target}.internal"))
         };
@@ -205,19 +164,13 @@ fn read_discovery(reader: &mut Reader<'_>) -> Option<Discovery> {
             "required where discovery.endpoints is set: write the backend's URL, for example https://backstage.example.com",
         );
     }
-    Some(Discovery {
-        base_url: base_url?,
-        endpoints,
-    })
+    Some(Discovery { base_url: base_url?, endpoints })
 }
 
 fn read_target(reader: &mut Reader<'_>, key: &str) -> Option<String> {
     let target = reader.optional(key, &TEXT)?;
     if target.starts_with("http+srv:") || target.starts_with("https+srv:") {
-        reader.wrong(
-            key,
-            "SRV records are not supported by this version yet: write an http or https URL",
-        );
+        reader.wrong(key, "SRV records are not supported by this version yet: write an http or https URL");
         return None;
     }
     // The braces alone would not be a URL; any plugin in their place must make one.
@@ -225,10 +178,7 @@ fn read_target(reader: &mut Reader<'_>, key: &str) -> Option<String> {
     match url::Url::parse(&example) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(target),
         _ => {
-            reader.wrong(
-                key,
-                "is not a URL: write for example http://{{pluginId}}.internal:7007/api/{{pluginId}}",
-            );
+            reader.wrong(key, "is not a URL: write for example http://{{pluginId}}.internal:7007/api/{{pluginId}}");
             None
         }
     }
@@ -236,10 +186,7 @@ fn read_target(reader: &mut Reader<'_>, key: &str) -> Option<String> {
 
 /// `/^[a-z0-9_-]+$/i`, what upstream takes for a plugin's id in a token.
 fn is_plugin_id(id: &str) -> bool {
-    !id.is_empty()
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 #[cfg(test)]
@@ -261,13 +208,7 @@ mod tests {
                     {type: jwks, options: {url: 'https://idp.test/keys', subjectPrefix: idp}}]}}";
         assert_eq!(
             read(text).allow,
-            [
-                "plugin:techdocs",
-                "external:ci",
-                "external:idp:*",
-                "external:backstage-plugin",
-                "user:*"
-            ]
+            ["plugin:techdocs", "external:ci", "external:idp:*", "external:backstage-plugin", "user:*"]
         );
     }
 
@@ -284,18 +225,10 @@ mod tests {
     fn anonymous_reading_takes_both_switches() {
         let theirs = "backend: {auth: {dangerouslyDisableDefaultAuthPolicy: true}}\n";
         let ours = "callboard: {auth: {dangerouslyAllowAnonymous: true}}\n";
-        for (text, required) in [
-            ("", true),
-            (theirs, true),
-            (ours, true),
-            (&format!("{theirs}{ours}"), false),
-        ] {
+        for (text, required) in [("", true), (theirs, true), (ours, true), (&format!("{theirs}{ours}"), false)] {
             let configuration = resolved(&format!("{DOCS}{text}")).unwrap();
             assert_eq!(configuration.resolved.auth.required, required, "{text}");
-            let loud = configuration
-                .warnings
-                .iter()
-                .any(|warning| warning.key.contains("dangerously"));
+            let loud = configuration.warnings.iter().any(|warning| warning.key.contains("dangerously"));
             assert_eq!(loud, !text.is_empty(), "{text}");
         }
     }
@@ -310,11 +243,7 @@ mod tests {
         );
         let discovery = auth.discovery.unwrap();
         assert_eq!(discovery.base_url.as_str(), "https://b.test/");
-        let targets: Vec<&str> = discovery
-            .endpoints
-            .iter()
-            .map(|endpoint| endpoint.target.as_str())
-            .collect();
+        let targets: Vec<&str> = discovery.endpoints.iter().map(|endpoint| endpoint.target.as_str()).collect();
         assert_eq!(targets, ["http://a/{{ pluginId }}", "http://{{pluginId}}.int/api"]);
     }
 
@@ -325,20 +254,12 @@ mod tests {
              {{target: 'http://x', plugins: c}}, {{target: 'http://x', plugins: [d]}}]}}"
         ));
         assert_eq!(told.len(), 5, "{told:#?}");
-        assert!(
-            told[4].starts_with("backend.baseUrl: required where discovery.endpoints is set"),
-            "{told:#?}"
-        );
+        assert!(told[4].starts_with("backend.baseUrl: required where discovery.endpoints is set"), "{told:#?}");
     }
 
     #[test]
     fn without_a_base_url_there_is_a_warning() {
         let warnings = resolved(DOCS).unwrap().warnings;
-        assert!(
-            warnings
-                .iter()
-                .any(|warning| warning.to_string().contains("nobody can read")),
-            "{warnings:?}"
-        );
+        assert!(warnings.iter().any(|warning| warning.to_string().contains("nobody can read")), "{warnings:?}");
     }
 }

@@ -28,10 +28,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Vec<ExternalAccess> {
         let secret = read_legacy_secret(reader, &format!("{entry}.secret"));
         let restrictions = read_restrictions(reader, &entry);
         external.extend(secret.map(|secret| {
-            let method = ExternalMethod::Legacy {
-                secret,
-                subject: LEGACY_SUBJECT.to_owned(),
-            };
+            let method = ExternalMethod::Legacy { secret, subject: LEGACY_SUBJECT.to_owned() };
             ExternalAccess { method, restrictions }
         }));
     }
@@ -46,18 +43,12 @@ fn read_method(reader: &mut Reader<'_>, entry: &str) -> Option<ExternalMethod> {
         "static" => {
             let token = read_static_token(reader, &format!("{options}.token"));
             let subject = read_subject(reader, &options);
-            Some(ExternalMethod::Static {
-                token: token?,
-                subject: subject?,
-            })
+            Some(ExternalMethod::Static { token: token?, subject: subject? })
         }
         "legacy" => {
             let secret = read_legacy_secret(reader, &format!("{options}.secret"));
             let subject = read_subject(reader, &options);
-            Some(ExternalMethod::Legacy {
-                secret: secret?,
-                subject: subject?,
-            })
+            Some(ExternalMethod::Legacy { secret: secret?, subject: subject? })
         }
         "jwks" => read_jwks(reader, &options),
         other => {
@@ -88,11 +79,7 @@ fn read_legacy_secret(reader: &mut Reader<'_>, key: &str) -> Option<Secret> {
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::RequireNone);
     let secret = reader.required(key, &SECRET, ": write the shared secret in base64")?;
-    let text = secret
-        .expose_text()
-        .unwrap_or_default()
-        .replace('-', "+")
-        .replace('_', "/");
+    let text = secret.expose_text().unwrap_or_default().replace('-', "+").replace('_', "/");
     match GeneralPurpose::new(&STANDARD, config).decode(text.trim_end_matches('=')) {
         Ok(decoded) if !decoded.is_empty() => Some(Secret::new(decoded)),
         _ => {
@@ -106,25 +93,14 @@ fn read_subject(reader: &mut Reader<'_>, options: &str) -> Option<String> {
     let key = format!("{options}.subject");
     let subject = reader.required(&key, &TEXT, ": write a name for the caller, for example ci")?;
     if subject.contains(js::is_space) {
-        reader.wrong(
-            &key,
-            format!("{subject:?} has white space in it: write a name without any"),
-        );
+        reader.wrong(&key, format!("{subject:?} has white space in it: write a name without any"));
     }
     Some(subject)
 }
 
 fn read_jwks(reader: &mut Reader<'_>, options: &str) -> Option<ExternalMethod> {
-    let url = reader.required(
-        &format!("{options}.url"),
-        &URL,
-        ": write the address of the issuer's key set",
-    );
-    let mut words = |name: &str| {
-        reader
-            .optional(&format!("{options}.{name}"), &WORDS)
-            .unwrap_or_default()
-    };
+    let url = reader.required(&format!("{options}.url"), &URL, ": write the address of the issuer's key set");
+    let mut words = |name: &str| reader.optional(&format!("{options}.{name}"), &WORDS).unwrap_or_default();
     let (issuers, audiences, algorithms) = (words("issuer"), words("audience"), words("algorithm"));
     let subject_prefix = reader.optional(&format!("{options}.subjectPrefix"), &TEXT);
     let inside = format!("{options}.accessRestrictions");
@@ -132,13 +108,7 @@ fn read_jwks(reader: &mut Reader<'_>, options: &str) -> Option<ExternalMethod> {
         // Upstream reads it there, and then never looks at it.
         reader.wrong(&inside, "restricts nothing here: move it out of options, beside type");
     }
-    Some(ExternalMethod::Jwks {
-        url: url?,
-        issuers,
-        audiences,
-        algorithms,
-        subject_prefix,
-    })
+    Some(ExternalMethod::Jwks { url: url?, issuers, audiences, algorithms, subject_prefix })
 }
 
 /// What a token is good for; `None` where nothing is said, which upstream takes an empty list for too.
@@ -150,23 +120,14 @@ fn read_restrictions(reader: &mut Reader<'_>, entry: &str) -> Option<Vec<AccessR
         let plugin = reader.required(&plugin_key, &TEXT, ": write the id of the plugin, for example techdocs");
         let attribute = format!("{key}.permissionAttribute");
         refuse_others(reader, &attribute, &["action"]);
-        let permissions = reader
-            .optional(&format!("{key}.permission"), &WORDS)
-            .filter(|words| !words.is_empty());
+        let permissions = reader.optional(&format!("{key}.permission"), &WORDS).filter(|words| !words.is_empty());
         let actions = read_actions(reader, &format!("{attribute}.action"));
         // An entry with a problem is kept: a list that lost its entries would restrict nothing.
         let plugin = plugin.unwrap_or_default();
         if !plugin.is_empty() && restrictions.iter().any(|known| known.plugin == plugin) {
-            reader.wrong(
-                &plugin_key,
-                format!("{plugin} stands in two restrictions: write all of them in one"),
-            );
+            reader.wrong(&plugin_key, format!("{plugin} stands in two restrictions: write all of them in one"));
         }
-        restrictions.push(AccessRestriction {
-            plugin,
-            permissions,
-            actions,
-        });
+        restrictions.push(AccessRestriction { plugin, permissions, actions });
     }
     (!restrictions.is_empty()).then_some(restrictions)
 }
@@ -175,10 +136,7 @@ fn read_actions(reader: &mut Reader<'_>, key: &str) -> Option<Vec<String>> {
     let actions = reader.optional(key, &WORDS).filter(|words| !words.is_empty())?;
     for action in &actions {
         if !["create", "read", "update", "delete"].contains(&action.as_str()) {
-            reader.wrong(
-                key,
-                format!("{action:?} is no action: write create, read, update or delete"),
-            );
+            reader.wrong(key, format!("{action:?} is no action: write create, read, update or delete"));
         }
     }
     Some(actions)
@@ -188,10 +146,8 @@ fn read_actions(reader: &mut Reader<'_>, key: &str) -> Option<Vec<String>> {
 fn refuse_others(reader: &mut Reader<'_>, map: &str, known: &[&str]) {
     for name in reader.keys(map) {
         if !known.contains(&name.as_str()) {
-            let meant = nearest(&name, known.iter().copied()).map_or_else(
-                || format!("known are {}", known.join(", ")),
-                |near| format!("did you mean {near}?"),
-            );
+            let meant = nearest(&name, known.iter().copied())
+                .map_or_else(|| format!("known are {}", known.join(", ")), |near| format!("did you mean {near}?"));
             reader.wrong(&format!("{map}.{name}"), format!("unknown key: {meant}"));
         }
     }
@@ -211,9 +167,7 @@ mod tests {
     fn told(text: &str) -> String {
         let told = problems(&entries(text));
         assert_eq!(told.len(), 1, "{told:#?}");
-        told.concat()
-            .replace("backend.auth.externalAccess[0]", "…")
-            .replace("app-config.yaml:2", "f")
+        told.concat().replace("backend.auth.externalAccess[0]", "…").replace("app-config.yaml:2", "f")
     }
 
     #[test]
@@ -235,38 +189,19 @@ mod tests {
                         permissions: Some(vec!["a".to_owned(), "b".to_owned()]),
                         actions: Some(vec!["read".to_owned()]),
                     },
-                    AccessRestriction {
-                        plugin: "catalog".to_owned(),
-                        permissions: None,
-                        actions: None
-                    },
+                    AccessRestriction { plugin: "catalog".to_owned(), permissions: None, actions: None },
                 ]
                 .as_slice()
             )
         );
-        let ExternalMethod::Legacy { secret, subject } = &external[1].method else {
-            panic!("legacy")
-        };
+        let ExternalMethod::Legacy { secret, subject } = &external[1].method else { panic!("legacy") };
         assert_eq!((secret.expose(), subject.as_str()), (b"ao\xbf".as_slice(), "old"));
-        let ExternalMethod::Jwks {
-            issuers,
-            audiences,
-            algorithms,
-            subject_prefix,
-            ..
-        } = &external[2].method
-        else {
+        let ExternalMethod::Jwks { issuers, audiences, algorithms, subject_prefix, .. } = &external[2].method else {
             panic!("jwks")
         };
-        assert_eq!(
-            (issuers.len(), audiences.len(), algorithms.len(), subject_prefix),
-            (3, 1, 1, &None)
-        );
+        assert_eq!((issuers.len(), audiences.len(), algorithms.len(), subject_prefix), (3, 1, 1, &None));
         let printed = format!("{configuration:?}{}", configuration.effective.to_json(true));
-        assert!(
-            !printed.contains("longenough") && !printed.contains("YW-_"),
-            "{printed}"
-        );
+        assert!(!printed.contains("longenough") && !printed.contains("YW-_"), "{printed}");
     }
 
     #[test]
@@ -281,10 +216,7 @@ mod tests {
         ] {
             let told = told(&format!("{{type: static, options: {{{options}}}}}"));
             assert!(told.contains(expected), "{options}: {told}");
-            assert!(
-                !told.contains("sh0rt") && !told.contains("sp4ce") && !told.contains("1234"),
-                "{told}"
-            );
+            assert!(!told.contains("sh0rt") && !told.contains("sp4ce") && !told.contains("1234"), "{told}");
         }
         assert!(told("{type: legacy, options: {secret: 'n0t base64!', subject: a}}").contains("is not base64"));
         assert!(told("{type: jwks, options: {url: nowhere}}").contains("\"nowhere\" is not a URL"));
@@ -315,12 +247,7 @@ mod tests {
     fn deprecated_keys_are_read() {
         let text = format!("{DOCS}backend: {{auth: {{keys: [{{secret: c2VjcmV0}}]}}}}");
         let external = resolved(&text).unwrap().resolved.auth.external;
-        let ExternalMethod::Legacy { secret, subject } = &external[0].method else {
-            panic!("legacy")
-        };
-        assert_eq!(
-            (secret.expose(), subject.as_str()),
-            (b"secret".as_slice(), "external:backstage-plugin")
-        );
+        let ExternalMethod::Legacy { secret, subject } = &external[0].method else { panic!("legacy") };
+        assert_eq!((secret.expose(), subject.as_str()), (b"secret".as_slice(), "external:backstage-plugin"));
     }
 }

@@ -58,31 +58,10 @@ impl Loaded {
         let (docs, storage) = storage::read(&mut reader, publisher);
         let pipeline = server::read_responses(&mut reader);
         let telemetry = telemetry::read(&mut reader);
-        let resolved = Resolved {
-            docs,
-            auth,
-            storage,
-            cache,
-            server,
-            pipeline,
-            telemetry,
-        };
-        let Reader {
-            effective,
-            mut problems,
-            warnings,
-            ..
-        } = reader;
+        let resolved = Resolved { docs, auth, storage, cache, server, pipeline, telemetry };
+        let Reader { effective, mut problems, warnings, .. } = reader;
         problems.extend(unknown::problems(&self.tree, &effective));
-        if problems.is_empty() {
-            Ok(Configuration {
-                resolved,
-                effective,
-                warnings,
-            })
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(Configuration { resolved, effective, warnings }) } else { Err(problems) }
     }
 }
 
@@ -97,10 +76,7 @@ mod tests {
              backend: {baseUrl: nowhere, auth: {externalAccess: [{type: static, options: {token: short}}]}}\n\
              callboard: {listen: example.com, auth: {allow: me}, storage: {timeout: 0}, telemetry: {log: {format: xml}}, x: 1}",
         );
-        let told_of: Vec<&str> = told
-            .iter()
-            .filter_map(|problem| problem.split([' ', ':']).next())
-            .collect();
+        let told_of: Vec<&str> = told.iter().filter_map(|problem| problem.split([' ', ':']).next()).collect();
         assert_eq!(
             told_of,
             [

@@ -21,11 +21,7 @@ pub(super) fn read(reader: &mut Reader<'_>, origin: &storage::Origin) -> Options
     };
     let options = Options {
         listen: reader.or(LISTEN_KEY, &LISTEN, SocketAddr::from((host, 7008))),
-        admin_listen: reader.or(
-            "callboard.admin.listen",
-            &ADMIN_LISTEN,
-            SocketAddr::from((Ipv4Addr::LOCALHOST, 7009)),
-        ),
+        admin_listen: reader.or("callboard.admin.listen", &ADMIN_LISTEN, SocketAddr::from((Ipv4Addr::LOCALHOST, 7009))),
         limits: read_limits(reader),
         drain_grace: reader.within(
             "callboard.limits.drainGrace",
@@ -58,18 +54,9 @@ fn read_limits(reader: &mut Reader<'_>) -> Limits {
     const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;
     const STREAMS: RangeInclusive<u64> = 1..=10_000;
     let max_connections = count(reader, "callboard.limits.maxConnections", 10_000, 1..=1_000_000);
-    let header_read_timeout = reader.within(
-        "callboard.limits.headerReadTimeout",
-        &DURATION,
-        Duration::from_secs(15),
-        WAITS,
-    );
-    let write_timeout = reader.within(
-        "callboard.limits.writeTimeout",
-        &DURATION,
-        Duration::from_secs(30),
-        WAITS,
-    );
+    let header_read_timeout =
+        reader.within("callboard.limits.headerReadTimeout", &DURATION, Duration::from_secs(15), WAITS);
+    let write_timeout = reader.within("callboard.limits.writeTimeout", &DURATION, Duration::from_secs(30), WAITS);
     let max_header_bytes = reader.within("callboard.limits.maxHeaderBytes", &SIZE, 32 << 10, HEADER_BYTES);
     let max_headers = count(reader, "callboard.limits.maxHeaders", 100, 16..=1000);
     let max_h2_streams = reader.within("callboard.limits.maxH2Streams", &COUNT, 100, STREAMS);
@@ -127,10 +114,7 @@ mod tests {
             "{DOCS}callboard: {{limits: {{maxConnections: 0, maxHeaderBytes: 10}}, responses: {{cacheControl: \"a\\nb\"}}}}"
         ));
         assert_eq!(told.len(), 3, "{told:?}");
-        assert!(
-            told[1].contains("10B is too small: write a value from 8KiB to 1MiB"),
-            "{told:?}"
-        );
+        assert!(told[1].contains("10B is too small: write a value from 8KiB to 1MiB"), "{told:?}");
         assert!(told[2].contains("\"a\\nb\" is not a header's value"), "{told:?}");
     }
 }

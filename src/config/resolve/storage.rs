@@ -31,26 +31,13 @@ pub(super) struct Publisher {
 pub(super) fn read_publisher(reader: &mut Reader<'_>, loaded: &Loaded) -> Publisher {
     let (origin, root_path) = read_origin(reader, loaded);
     let case_sensitive_triplet = reader.or("techdocs.legacyUseCaseSensitiveTripletPaths", &FLAG, false);
-    Publisher {
-        origin,
-        root_path,
-        case_sensitive_triplet,
-    }
+    Publisher { origin, root_path, case_sensitive_triplet }
 }
 
 /// `callboard.storage`.
 pub(super) fn read(reader: &mut Reader<'_>, publisher: Publisher) -> (docs::Options, Options) {
-    let Publisher {
-        mut origin,
-        root_path,
-        case_sensitive_triplet,
-    } = publisher;
-    let timeout = reader.within(
-        "callboard.storage.timeout",
-        &DURATION,
-        Duration::from_secs(10),
-        TIMEOUTS,
-    );
+    let Publisher { mut origin, root_path, case_sensitive_triplet } = publisher;
+    let timeout = reader.within("callboard.storage.timeout", &DURATION, Duration::from_secs(10), TIMEOUTS);
     let max_concurrent = count(reader, "callboard.storage.maxConcurrent", 64, PLACES);
     // Zero is a choice: whoever finds no place is turned away at once.
     let max_queue = count(reader, "callboard.storage.maxQueue", 1024, 0..=1_048_576);
@@ -60,20 +47,8 @@ pub(super) fn read(reader: &mut Reader<'_>, publisher: Publisher) -> (docs::Opti
     if let Origin::S3(s3) = &mut origin {
         s3.forbidden_is_absent = forbidden_is_absent;
     }
-    let storage = Options {
-        origin,
-        timeout,
-        max_concurrent,
-        max_queue,
-        max_streams,
-    };
-    (
-        docs::Options {
-            root_path,
-            case_sensitive_triplet,
-        },
-        storage,
-    )
+    let storage = Options { origin, timeout, max_concurrent, max_queue, max_streams };
+    (docs::Options { root_path, case_sensitive_triplet }, storage)
 }
 
 /// A count that fits whatever it sizes; the bounds see to that.
@@ -91,26 +66,18 @@ fn read_origin(reader: &mut Reader<'_>, loaded: &Loaded) -> (Origin, String) {
     match kind.as_str() {
         "local" => (read_local(reader, loaded), String::new()),
         "awsS3" => {
-            let root_path = reader
-                .optional("techdocs.publisher.awsS3.bucketRootPath", &TEXT)
-                .unwrap_or_default();
+            let root_path = reader.optional("techdocs.publisher.awsS3.bucketRootPath", &TEXT).unwrap_or_default();
             let root_path = normal_root_path(reader, &root_path);
             (Origin::S3(Box::new(read_s3(reader))), root_path)
         }
         later if LATER.contains(&later) => {
-            reader.wrong(
-                TYPE,
-                format!("{later} is not supported by this version yet; supported: {SUPPORTED}"),
-            );
+            reader.wrong(TYPE, format!("{later} is not supported by this version yet; supported: {SUPPORTED}"));
             (Origin::Sample, String::new())
         }
         other => {
             let meant = nearest(other, ["local", "awsS3"].into_iter().chain(LATER))
                 .map_or(String::new(), |near| format!(" (did you mean {near}?)"));
-            reader.wrong(
-                TYPE,
-                format!("{other:?} is no publisher type{meant}: write one of {SUPPORTED}"),
-            );
+            reader.wrong(TYPE, format!("{other:?} is no publisher type{meant}: write one of {SUPPORTED}"));
             (Origin::Sample, String::new())
         }
     }
@@ -123,9 +90,7 @@ fn read_local(reader: &mut Reader<'_>, loaded: &Loaded) -> Origin {
         " where techdocs.publisher.type is local, which it is unless set: write the folder that the sites are published \
          to, or set the type to awsS3",
     );
-    Origin::Local {
-        directory: directory.map_or(PathBuf::new(), |path| loaded.directory.join(path)),
-    }
+    Origin::Local { directory: directory.map_or(PathBuf::new(), |path| loaded.directory.join(path)) }
 }
 
 fn read_s3(reader: &mut Reader<'_>) -> S3Options {
@@ -136,14 +101,8 @@ fn read_s3(reader: &mut Reader<'_>) -> S3Options {
     );
     let region = reader.optional("techdocs.publisher.awsS3.region", &TEXT);
     let endpoint = reader.optional("techdocs.publisher.awsS3.endpoint", &URL);
-    if endpoint
-        .as_ref()
-        .is_some_and(|url| url.query().is_some() || url.fragment().is_some())
-    {
-        reader.wrong(
-            "techdocs.publisher.awsS3.endpoint",
-            "has a query or fragment: write scheme, host and port only",
-        );
+    if endpoint.as_ref().is_some_and(|url| url.query().is_some() || url.fragment().is_some()) {
+        reader.wrong("techdocs.publisher.awsS3.endpoint", "has a query or fragment: write scheme, host and port only");
     }
     S3Options {
         bucket: bucket.unwrap_or_default(),
@@ -163,10 +122,7 @@ fn read_s3(reader: &mut Reader<'_>) -> S3Options {
 fn read_keys(reader: &mut Reader<'_>) -> Option<S3Keys> {
     const ID: &str = "techdocs.publisher.awsS3.credentials.accessKeyId";
     const KEY: &str = "techdocs.publisher.awsS3.credentials.secretAccessKey";
-    for key in [
-        "techdocs.publisher.awsS3.accountId",
-        "techdocs.publisher.awsS3.credentials.roleArn",
-    ] {
+    for key in ["techdocs.publisher.awsS3.accountId", "techdocs.publisher.awsS3.credentials.roleArn"] {
         if reader.has(key) {
             reader.wrong(
                 key,
@@ -186,10 +142,7 @@ fn read_keys(reader: &mut Reader<'_>) -> Option<S3Keys> {
     let wrong = reader.has(ID) != id.is_some() || reader.has(KEY) != secret.is_some();
     match (id, secret) {
         (Some(access_key_id), Some(secret_access_key)) => {
-            return Some(S3Keys {
-                access_key_id,
-                secret_access_key,
-            });
+            return Some(S3Keys { access_key_id, secret_access_key });
         }
         (None, None) => warn_of_other_credentials(reader),
         // One of them is there and has a problem already.
@@ -202,23 +155,14 @@ fn read_keys(reader: &mut Reader<'_>) -> Option<S3Keys> {
 
 fn half_a_pair(reader: &mut Reader<'_>, present: &str, missing: &str) {
     let last = missing.rsplit('.').next().unwrap_or(missing);
-    let because = reader
-        .unset(missing)
-        .map_or(String::new(), |reason| format!(" ({reason})"));
-    reader.wrong(
-        present,
-        format!("stands without {last}{because}: write both, or neither"),
-    );
+    let because = reader.unset(missing).map_or(String::new(), |reason| format!(" ({reason})"));
+    reader.wrong(present, format!("stands without {last}{because}: write both, or neither"));
 }
 
 /// Where Backstage would take credentials from when the publisher's own section has none
 /// (`@backstage/plugin-techdocs-node`, `src/stages/publish/awsS3.ts`).
 fn warn_of_other_credentials(reader: &mut Reader<'_>) {
-    for key in [
-        "integrations.awsS3",
-        "aws.mainAccount.accessKeyId",
-        "aws.mainAccount.profile",
-    ] {
+    for key in ["integrations.awsS3", "aws.mainAccount.accessKeyId", "aws.mainAccount.profile"] {
         if reader.has(key) {
             reader.warn(
                 key,
@@ -253,14 +197,9 @@ mod tests {
 
     #[test]
     fn a_local_folder_is_relative_to_the_working_directory() {
-        let folder = Folder::new(&[(
-            "conf/a.yaml",
-            "techdocs: {publisher: {local: {publishDirectory: ./site}}}",
-        )]);
+        let folder = Folder::new(&[("conf/a.yaml", "techdocs: {publisher: {local: {publishDirectory: ./site}}}")]);
         let configuration = load(&folder.sources(&["conf/a.yaml"], &[])).unwrap().resolve().unwrap();
-        let Origin::Local { directory } = configuration.resolved.storage.origin else {
-            panic!("local")
-        };
+        let Origin::Local { directory } = configuration.resolved.storage.origin else { panic!("local") };
         assert_eq!(directory, folder.path().join("site"));
     }
 
@@ -274,10 +213,7 @@ mod tests {
                 .map(|configuration| configuration.resolved.storage.origin)
         };
         assert!(matches!(origin(&[]), Ok(Origin::Sample)));
-        assert!(matches!(
-            origin(&[("APP_CONFIG_callboard_listen", "7000")]),
-            Ok(Origin::Sample)
-        ));
+        assert!(matches!(origin(&[("APP_CONFIG_callboard_listen", "7000")]), Ok(Origin::Sample)));
         let directory = ("APP_CONFIG_techdocs_publisher_local_publishDirectory", "/srv/site");
         assert!(matches!(origin(&[directory]), Ok(Origin::Local { .. })));
         assert!(origin(&[("APP_CONFIG_techdocs_publisher_type", "awsS3")]).is_err());
@@ -291,21 +227,10 @@ mod tests {
              credentials: {accessKeyId: AK, secretAccessKey: sshhh}",
         );
         let configuration = resolved(&text).unwrap();
-        let Origin::S3(s3) = &configuration.resolved.storage.origin else {
-            panic!("S3")
-        };
-        assert_eq!(
-            (s3.bucket.as_str(), s3.region.as_deref(), s3.max_attempts),
-            ("docs", Some("eu-west-1"), 5)
-        );
-        assert_eq!(
-            s3.endpoint.as_ref().map(url::Url::as_str),
-            Some("http://127.0.0.1:9000/")
-        );
-        assert_eq!(
-            s3.keys.as_ref().map(|keys| keys.secret_access_key.expose()),
-            Some(b"sshhh".as_slice())
-        );
+        let Origin::S3(s3) = &configuration.resolved.storage.origin else { panic!("S3") };
+        assert_eq!((s3.bucket.as_str(), s3.region.as_deref(), s3.max_attempts), ("docs", Some("eu-west-1"), 5));
+        assert_eq!(s3.endpoint.as_ref().map(url::Url::as_str), Some("http://127.0.0.1:9000/"));
+        assert_eq!(s3.keys.as_ref().map(|keys| keys.secret_access_key.expose()), Some(b"sshhh".as_slice()));
         assert!(s3.force_path_style && s3.proxy.is_some() && !s3.forbidden_is_absent);
         assert_eq!(configuration.resolved.docs.root_path, "a/b");
         let printed = format!("{configuration:?}{}", configuration.effective.to_yaml(true));
@@ -331,14 +256,8 @@ mod tests {
     fn what_a_publisher_needs_is_asked_for() {
         assert!(problems("a: 1")[0].starts_with("techdocs.publisher.local.publishDirectory: required where"));
         let told = problems("techdocs: {publisher: {type: awsS3, awsS3: {bucketName: '${NO_BUCKET}', endpoint: ''}}}");
-        assert!(
-            told[0].contains("required, but the environment variable NO_BUCKET is not set"),
-            "{told:?}"
-        );
-        assert!(
-            told[1].contains("endpoint (app-config.yaml:1): is empty text, not a URL"),
-            "{told:?}"
-        );
+        assert!(told[0].contains("required, but the environment variable NO_BUCKET is not set"), "{told:?}");
+        assert!(told[1].contains("endpoint (app-config.yaml:1): is empty text, not a URL"), "{told:?}");
     }
 
     #[test]
@@ -348,15 +267,10 @@ mod tests {
             told[0].contains("accessKeyId (app-config.yaml:1): stands without secretAccessKey (the environment"),
             "{told:?}"
         );
-        let told = problems(&s3(
-            ", accountId: '1', credentials: {roleArn: 'arn:aws:iam::1:role/x', foo: 1}",
-        ));
+        let told = problems(&s3(", accountId: '1', credentials: {roleArn: 'arn:aws:iam::1:role/x', foo: 1}"));
         assert_eq!(told.len(), 3, "{told:?}");
         let told = problems(&s3(", credentials: AK"));
-        assert_eq!(
-            told,
-            ["techdocs.publisher.awsS3.credentials (app-config.yaml:1): is text: write a map of keys"]
-        );
+        assert_eq!(told, ["techdocs.publisher.awsS3.credentials (app-config.yaml:1): is text: write a map of keys"]);
     }
 
     #[test]

@@ -23,27 +23,19 @@ fn references_are_filled_in_relative_to_the_file_that_they_stand_in() {
     ]);
     let loaded = load(&folder.sources(&[MAIN], &[("A", " a ")])).unwrap();
     let inner = json!({"f": "  s3cret", "j": {"k": ["a"]}});
-    assert_eq!(
-        loaded.tree().to_json(),
-        json!({"e": "a", "f": "  s3cret", "i": inner, "l": ["ab"]})
-    );
+    assert_eq!(loaded.tree().to_json(), json!({"e": "a", "f": "  s3cret", "i": inner, "l": ["ab"]}));
     assert!(loaded.problems().is_empty());
 }
 
 #[test]
 fn a_value_says_what_it_was_filled_from() {
     let folder = Folder::new(&[
-        (
-            MAIN,
-            "a: x\nb: ${A}${A:-}${NO:-f}\nb2: ${NO:-f}\nc: {$file: s.txt}\nd: {$include: i.yaml#k}",
-        ),
+        (MAIN, "a: x\nb: ${A}${A:-}${NO:-f}\nb2: ${NO:-f}\nc: {$file: s.txt}\nd: {$include: i.yaml#k}"),
         ("s.txt", "s"),
         ("i.yaml", "\nk: 1"),
     ]);
     let loaded = load(&folder.sources(&[MAIN], &[("A", "a")])).unwrap();
-    let crate::config::Value::Map(entries) = &loaded.tree().value else {
-        panic!("map")
-    };
+    let crate::config::Value::Map(entries) = &loaded.tree().value else { panic!("map") };
     let origins: Vec<String> = entries.values().map(|entry| entry.origin.to_string()).collect();
     assert_eq!(
         origins,
@@ -81,21 +73,15 @@ fn files_that_include_themselves_end_in_a_problem() {
     let told = problems(&[(MAIN, "a: {$include: app-config.yaml}")]);
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(told[0].contains("includes itself"), "{told:#?}");
-    let told = problems(&[
-        (MAIN, "a: {$include: i.yaml}"),
-        ("i.yaml", "{b: {$include: i.yaml}, c: {$include: i.yaml}}"),
-    ]);
+    let told =
+        problems(&[(MAIN, "a: {$include: i.yaml}"), ("i.yaml", "{b: {$include: i.yaml}, c: {$include: i.yaml}}")]);
     assert_eq!(told.len(), 1, "{told:#?}");
 }
 
 #[test]
 fn files_that_multiply_end_in_a_problem() {
     let many = format!("{{l: [{}]}}", "{$include: j.yaml},".repeat(200));
-    let told = problems(&[
-        (MAIN, "a: {$include: i.yaml}\nb: {$include: i.yaml}"),
-        ("i.yaml", &many),
-        ("j.yaml", "1"),
-    ]);
+    let told = problems(&[(MAIN, "a: {$include: i.yaml}\nb: {$include: i.yaml}"), ("i.yaml", &many), ("j.yaml", "1")]);
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(told[0].contains("more than 256 files"), "{told:#?}");
 }
@@ -105,10 +91,7 @@ fn files_beyond_all_measure_are_refused() {
     let huge = "x".repeat(2 << 20);
     assert!(problems(&[(MAIN, "a: {$file: huge}"), ("huge", &huge)])[0].contains("is larger than 1048576 bytes"));
     let wide = format!("[{}]", "0,".repeat(200_000) + "0");
-    let told = problems(&[
-        (MAIN, "a: {$include: w.json}\nb: {$include: w.json}"),
-        ("w.json", &wide),
-    ]);
+    let told = problems(&[(MAIN, "a: {$include: w.json}\nb: {$include: w.json}"), ("w.json", &wide)]);
     assert!(told[0].contains("holds too much"), "{told:?}");
     let deep = "[".repeat(100_000);
     assert!(problems(&[(MAIN, "a: {$include: d.json}"), ("d.json", &deep)])[0].contains("is not valid JSON"));

@@ -30,10 +30,7 @@ fn tags_choose_the_type_as_upstream_reads_them() {
         read("a: !!str 5\nb: !!int \"5\"\nc: !foo 5\nd: !!float 3\nf: ! 5\ng: !foo {a: 1}\ni: !!int abc\nh: !!seq [1]"),
         Ok(json!({"a": "5", "b": 5, "c": "5", "d": "3", "f": "5", "g": {"a": 1}, "i": "abc", "h": [1]}))
     );
-    assert_eq!(
-        read("e: !!binary aGk="),
-        Err("1: the tag !!binary is not supported".to_owned())
-    );
+    assert_eq!(read("e: !!binary aGk="), Err("1: the tag !!binary is not supported".to_owned()));
 }
 
 #[test]
@@ -88,20 +85,11 @@ fn a_bomb_of_aliases_is_refused() {
 
 #[test]
 fn nesting_without_end_is_refused() {
-    for text in [
-        "[".repeat(100_000),
-        "- ".repeat(100_000),
-        "{a: ".repeat(100_000),
-        "? ".repeat(100_000),
-    ] {
+    for text in ["[".repeat(100_000), "- ".repeat(100_000), "{a: ".repeat(100_000), "? ".repeat(100_000)] {
         assert!(read(&text).is_err());
     }
     let chain: String = (1..500).map(|n| format!("a{n}: &a{n} [*a{}]\n", n - 1)).collect();
-    assert!(
-        read(&format!("a0: &a0 x\n{chain}"))
-            .expect_err("too deep")
-            .contains("nest deeper")
-    );
+    assert!(read(&format!("a0: &a0 x\n{chain}")).expect_err("too deep").contains("nest deeper"));
 }
 
 proptest! {
