@@ -27,6 +27,8 @@ pub mod mint;
 mod options;
 mod principal;
 mod remembered;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

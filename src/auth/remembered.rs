@@ -84,4 +84,10 @@ impl Remembered {
     pub(super) fn forget(&self, token: &TokenDigest) {
         self.0.invalidate(token);
     }
+
+    /// Does now what would otherwise be done along with later calls, evictions above all.
+    #[cfg(test)]
+    pub(super) fn run_pending_tasks(&self) {
+        self.0.run_pending_tasks();
+    }
 }
