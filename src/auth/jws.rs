@@ -98,3 +98,57 @@ fn json_object(part: &str) -> Option<Map<String, Value>> {
 fn decode(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn token(header: &str, payload: &str) -> String {
+        format!(
+            "{}.{}.c2ln",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode(payload)
+        )
+    }
+
+    #[test]
+    fn last_of_members_that_come_twice_counts() {
+        let token = token(r#"{"kid":"a","kid":"b"}"#, r#"{"sub":"a","sub":"b"}"#);
+        let jws = Jws::parse(&token).unwrap();
+        assert_eq!((jws.kid(), jws.claims.text("sub")), (Some("b"), Some("b")));
+    }
+
+    #[test]
+    fn only_one_spelling_of_the_parts_is_accepted() {
+        assert!(Jws::parse("e30.e30.YQ").is_ok());
+        for token in [
+            "e30.e30.YR",
+            "e30.e30.YQ==",
+            "e30.e30.Y Q",
+            "e31.e30.YQ",
+            "e30=.e30.YQ",
+            "e30.e30.+/+/",
+        ] {
+            assert!(Jws::parse(token).is_err(), "{token}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_without_panic(text in ".{0,100}") {
+            let _ = Jws::parse(&text);
+        }
+
+        #[test]
+        fn any_header_and_payload_are_looked_at_without_panic(
+            header in r#"\{("(typ|alg|kid|crit)":("x"|1|null|\[\]|"vnd.backstage.plugin"),?){0,4}\}"#,
+            payload in r#"\{("(sub|aud|exp|iat)":("backstage"|-1e400|9|null|\{\}|\[1,"a"\]),?){0,4}\}"#,
+        ) {
+            if let Ok(jws) = Jws::parse(&token(&header, &payload)) {
+                let _ = (jws.kind(), jws.algorithm(), jws.kid(), jws.claims.audiences(), jws.claims.subject());
+            }
+        }
+    }
+}

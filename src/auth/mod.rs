@@ -47,7 +47,7 @@ use self::external::External;
 use self::jwks::Issuers;
 use self::jws::{Jws, TokenKind};
 use self::remembered::{Remembered, TokenDigest};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 /// Tells who asks. Share it in an `Arc`.
 pub struct Authenticator {
@@ -113,11 +113,7 @@ impl Authenticator {
             return Some(Arc::clone(&self.anonymous));
         }
         let token = TokenDigest::of(credential.token()?.as_bytes());
-        let principal = self.remembered.get(&token)?;
-        if self.is_over(&principal) {
-            self.remembered.forget(&token);
-            return None;
-        }
+        let principal = self.remembered.get(&token, self.clock.now())?;
         // Remembered is the token, not the way that it was shown.
         self.accepts_way(&principal, credential).is_ok().then_some(principal)
     }
@@ -133,11 +129,13 @@ impl Authenticator {
         }
         let token = credential.token().ok_or(AuthError::Missing)?;
         let digest = TokenDigest::of(token.as_bytes());
-        let principal = self.identify(token, &digest, credential).await?;
+        let now = self.clock.now();
+        let principal = self.identify(token, &digest, credential, now).await?;
         self.accepts_way(&principal, credential)?;
         self.access.admit(&principal)?;
         let principal = Arc::new(principal);
-        self.remembered.insert(digest, Arc::clone(&principal));
+        self.remembered
+            .insert(digest, Arc::clone(&principal), now, self.options.clock_tolerance);
         Ok(principal)
     }
 
@@ -166,8 +164,8 @@ impl Authenticator {
         token: &str,
         digest: &TokenDigest,
         credential: &Credential<'_>,
+        now: Timestamp,
     ) -> Result<Principal, AuthError> {
-        let now = self.clock.now();
         let jws = match Jws::parse(token) {
             Ok(jws) => jws,
             Err(malformed) => {
@@ -218,13 +216,6 @@ impl Authenticator {
             Credential::Bearer { .. } | Credential::Absent => self.options.users,
         };
         if accepted { Ok(()) } else { Err(AuthError::UsersOff) }
-    }
-
-    fn is_over(&self, principal: &Principal) -> bool {
-        let now = self.clock.now();
-        principal
-            .expires_at()
-            .is_some_and(|end| claims::is_over(end, now, self.options.clock_tolerance))
     }
 }
 

@@ -13,6 +13,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::sync::watch;
 use url::Url;
 
@@ -90,6 +91,12 @@ struct Failure {
     error: Arc<FetchError>,
 }
 
+/// Whether keys must be read again before they are used once more, if that is possible.
+enum Age {
+    Fresh,
+    Old,
+}
+
 /// What a question comes to, for now.
 enum Step {
     Answer(Result<KeySet, NoKey>),
@@ -154,16 +161,10 @@ impl Endpoint {
         {
             return Step::Answer(Err(NoKey::NoSuchIssuer));
         }
-        match state.keys.clone() {
-            Some((keys, read_at)) if now.since(read_at) < self.options.refresh_after => {
-                self.step_with_fresh_keys(state, keys, wanted, answers_before, now)
-            }
-            Some((keys, read_at))
-                if now.since(read_at) < self.options.refresh_after.saturating_add(self.options.outage_grace) =>
-            {
-                self.step_with_old_keys(state, keys, wanted, now)
-            }
-            _ => self
+        match state.usable_keys(now, &self.options) {
+            Some((keys, Age::Fresh)) => self.step_with_fresh_keys(state, keys, wanted, answers_before, now),
+            Some((keys, Age::Old)) => self.step_with_old_keys(state, keys, wanted, now),
+            None => self
                 .fetch_and_wait(state, now)
                 .unwrap_or_else(|no_key| Step::Answer(Err(no_key))),
         }
@@ -246,39 +247,27 @@ impl Endpoint {
 
     fn absorb(&self, outcome: Result<Found, FetchError>) {
         let now = self.clock.now();
-        let state = &mut *self.state();
-        state.flight = None;
+        let url = self.shown();
         match outcome {
             Ok(Found::Keys(keys)) => {
-                tracing::info!(url = %self.shown(), keys = keys.len(), skipped = keys.skipped(), "read key set");
-                state.keys = Some((keys, now));
-                state.absent_since = None;
-                state.failure = None;
-                state.answers += 1;
+                tracing::info!(url, keys = keys.len(), skipped = keys.skipped(), "read key set");
+                self.state().learn(Some((keys, now)), None);
             }
-            Ok(Found::Nothing) if state.keys.is_none() => {
-                tracing::info!(url = %self.shown(), "there is no such key set");
-                state.absent_since = Some(now);
-                state.failure = None;
-                state.answers += 1;
+            Ok(Found::Nothing) if self.state().usable_keys(now, &self.options).is_none() => {
+                tracing::info!(url, "there is no such key set");
+                self.state().learn(None, Some(now));
             }
             // A plugin that was there and isn't is more likely starting than gone: its keys run out by themselves.
-            Ok(Found::Nothing) => self.absorb_failure(state, FetchError::Status(http::StatusCode::NOT_FOUND), now),
-            Err(error) => self.absorb_failure(state, error, now),
+            Ok(Found::Nothing) => self.absorb_failure(FetchError::Status(StatusCode::NOT_FOUND), now),
+            Err(error) => self.absorb_failure(error, now),
         }
     }
 
-    fn absorb_failure(&self, state: &mut State, error: FetchError, now: Timestamp) {
-        let pause = state
-            .failure
-            .as_ref()
-            .map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
-        tracing::warn!(url = %self.shown(), error = &error as &dyn std::error::Error, ?pause, "can't read key set");
-        state.failure = Some(Failure {
-            pause,
-            retry_at: now.plus(pause),
-            error: Arc::new(error),
-        });
+    fn absorb_failure(&self, error: FetchError, now: Timestamp) {
+        let error = Arc::new(error);
+        let pause = self.state().fail(Arc::clone(&error), now);
+        let error: &dyn std::error::Error = &*error;
+        tracing::warn!(url = self.shown(), error, ?pause, "can't read key set");
     }
 
     /// The address without user name, password and query, any of which may be a secret.
@@ -293,6 +282,43 @@ impl Endpoint {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The keys, unless they are too old even for an outage.
+    fn usable_keys(&self, now: Timestamp, options: &JwksOptions) -> Option<(KeySet, Age)> {
+        let (keys, read_at) = self.keys.as_ref()?;
+        let age = match now.since(*read_at) {
+            age if age < options.refresh_after => Age::Fresh,
+            age if age < options.refresh_after.saturating_add(options.outage_grace) => Age::Old,
+            _ => return None,
+        };
+        Some((keys.clone(), age))
+    }
+
+    /// Takes in a good answer: these keys, or that there are none to be had.
+    fn learn(&mut self, keys: Option<(KeySet, Timestamp)>, absent_since: Option<Timestamp>) {
+        self.keys = keys;
+        self.absent_since = absent_since;
+        self.failure = None;
+        self.answers += 1;
+        self.flight = None;
+    }
+
+    /// Takes in that a fetch failed, and returns how long to leave the endpoint alone.
+    fn fail(&mut self, error: Arc<FetchError>, now: Timestamp) -> Duration {
+        let pause = self
+            .failure
+            .as_ref()
+            .map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
+        self.failure = Some(Failure {
+            pause,
+            retry_at: now.plus(pause),
+            error,
+        });
+        self.flight = None;
+        pause
     }
 }
 

@@ -83,8 +83,9 @@ async fn static_token_is_its_subject_for_ever() {
     ] {
         assert_eq!(scene.verdict(token).await, verdict, "{token}");
     }
-    scene.hand.advance(Duration::from_secs(1_000_000_000));
     assert!(scene.room.remembered(&bearer("first-token")).is_some());
+    scene.hand.advance(Duration::from_secs(1_000_000_000));
+    assert_eq!(scene.verdict("first-token").await, "external:ci");
     let message = scene
         .show("for-catalog-only")
         .await

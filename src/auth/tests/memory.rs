@@ -5,14 +5,29 @@ use super::*;
 #[tokio::test]
 async fn remembered_token_is_good_until_it_expires() {
     let scene = Scene::new().await;
-    let token = scene.plugin_token(json!({}));
+    let token = scene.plugin_token(json!({"exp": START + 600}));
     assert_eq!(scene.room.remembered(&bearer(&token)), None);
     let principal = scene.show(&token).await.unwrap();
-    scene.hand.advance(Duration::from_secs(3604));
+    scene.hand.advance(Duration::from_secs(604));
     assert_eq!(scene.room.remembered(&bearer(&token)), Some(principal));
     scene.hand.advance(Duration::from_secs(1));
     assert_eq!(scene.room.remembered(&bearer(&token)), None);
     assert_eq!(scene.verdict(&token).await, "401 expired");
+}
+
+#[tokio::test]
+async fn token_that_lasts_long_is_verified_anew_every_hour() {
+    let scene = Scene::new().await;
+    let token = scene.plugin_token(json!({"exp": START + 1_000_000}));
+    assert_eq!(scene.verdict(&token).await, "plugin:techdocs");
+    scene.hand.advance(Duration::from_secs(3599));
+    assert!(scene.room.remembered(&bearer(&token)).is_some());
+    scene
+        .publisher
+        .set(&plugin_path("techdocs"), Answer::Json(scene.auth.public_jwks()));
+    scene.hand.advance(Duration::from_secs(1));
+    assert_eq!(scene.room.remembered(&bearer(&token)), None);
+    assert_eq!(scene.verdict(&token).await, "401 unknown_key");
 }
 
 #[tokio::test]
