@@ -1,3 +1,7 @@
-//! The `callboard` binary.
+//! The `callboard` binary: see `callboard --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    callboard::cli::run()
+}

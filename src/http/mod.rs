@@ -1,1 +1,7 @@
-//! (room)
+//! HTTP semantics as pure functions (RFC 9110, 9111, 9211): no I/O, no clock, no knowledge of documents.
+
+pub mod cache_status;
+pub mod conditional;
+pub mod etag;
+pub mod multipart;
+pub mod range;

@@ -1,5 +1,15 @@
-//! (room)
+//! From a request to its answer. [`Journey::answer`] is the table of contents.
 
+mod body;
+mod context;
+mod document;
+mod health;
+mod journey;
 mod options;
+mod record;
+mod rejection;
 
-pub use options::*;
+pub use body::Body;
+pub use health::Health;
+pub use journey::Journey;
+pub use options::Options;

@@ -1,5 +1,9 @@
-//! (room)
+//! Listeners and their connections: bounded in number, patient only so far, and drained before the program ends.
 
+mod activity;
+mod connection;
+mod listener;
 mod options;
 
+pub use listener::{Handler, Listener, Stop};
 pub use options::*;

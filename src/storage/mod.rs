@@ -1,5 +1,80 @@
-//! (room)
+//! Reading from the store that the publisher writes to. Nothing here, nor in anything built on it, can write.
 
+mod embedded;
+mod error;
+mod gate;
+mod local;
 mod options;
+mod reader;
+mod s3;
 
+use std::fmt;
+use std::ops::Range;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::docs::StorageKey;
+use crate::http::etag::ETag;
+
+pub use embedded::EmbeddedStore;
+pub use error::StoreError;
+pub use local::LocalStore;
 pub use options::*;
+pub use reader::{Reader, Whole};
+pub use s3::S3Store;
+
+/// A store that documents are read from.
+///
+/// Its whole vocabulary: whatever is built on it can only read.
+#[async_trait]
+pub trait DocStore: fmt::Debug + Send + Sync {
+    /// What is known of an object without its body.
+    async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError>;
+
+    /// An object, or the part of it that `options.range` names.
+    async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError>;
+
+    /// The keys of some objects below `prefix`, at most `limit`, in no order that means anything.
+    async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError>;
+}
+
+/// What a store tells about an object beside its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its entity tag, where the store has one.
+    pub etag: Option<ETag>,
+    /// When it was last written, in whole seconds.
+    pub last_modified: Option<SystemTime>,
+}
+
+/// How to read an object.
+#[derive(Debug, Clone, Default)]
+pub struct GetOptions {
+    /// Only these bytes; they must lie inside the object.
+    pub range: Option<Range<u64>>,
+    /// Only if the tag differs; else [`StoreError::NotModified`].
+    pub if_none_match: Option<ETag>,
+    /// Only if the tag is the same; else [`StoreError::Changed`].
+    pub if_match: Option<ETag>,
+}
+
+/// An object that is being read.
+pub struct Object {
+    /// What it is, whole.
+    pub meta: ObjectMeta,
+    /// Its bytes, or those that were asked for; ends with an error where they don't all come.
+    pub body: BoxStream<'static, Result<Bytes, StoreError>>,
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object")
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
+    }
+}

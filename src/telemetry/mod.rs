@@ -1,5 +1,13 @@
-//! (room)
+//! What the program tells about itself: instruments, the access log, the log, trace ids.
 
+mod access_log;
+mod instruments;
+mod log;
 mod options;
+mod trace_id;
 
+pub use access_log::{AccessLine, AccessLog};
+pub use instruments::{Instruments, MemoryUse, RequestLabels, StorageOperation};
+pub use log::init as init_log;
 pub use options::*;
+pub use trace_id::TraceId;

@@ -1,0 +1,81 @@
+//! The admin listener: metrics and health, for operators and their machines. No documents, no credential; it is bound to
+//! loopback unless the operator says otherwise.
+
+use std::sync::Arc;
+
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use crate::pipeline::{Body, Health};
+use crate::server::Handler;
+use crate::telemetry::Instruments;
+
+const INDEX: &str = "Callboard admin\n\n\
+    /metrics                          metrics for Prometheus\n\
+    /.backstage/health/v1/liveness    200 while the program runs\n\
+    /.backstage/health/v1/readiness   200 once storage has answered, 503 while shutting down\n";
+
+/// Answers on the admin listener.
+#[derive(Debug)]
+pub struct Admin {
+    health: Arc<Health>,
+    instruments: Arc<Instruments>,
+}
+
+impl Admin {
+    /// An admin handler that shows these.
+    pub fn new(health: Arc<Health>, instruments: Arc<Instruments>) -> Self {
+        Self { health, instruments }
+    }
+
+    fn respond(&self, method: &Method, path: &str) -> Response<Body> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Only GET and HEAD are answered here.\n".to_owned(),
+            );
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        if let Some(response) = self.health.answer(path) {
+            return response;
+        }
+        match path {
+            "/" => text(StatusCode::OK, INDEX.to_owned()),
+            "/metrics" => self.metrics(),
+            _ => text(StatusCode::NOT_FOUND, format!("There is nothing here.\n\n{INDEX}")),
+        }
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        match self.instruments.prometheus() {
+            Ok(metrics) => text(StatusCode::OK, metrics),
+            Err(error) => {
+                tracing::error!(%error, "metrics could not be written");
+                text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Metrics could not be written: see the log.\n".to_owned(),
+                )
+            }
+        }
+    }
+}
+
+impl Handler for Admin {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        self.respond(request.method(), request.uri().path())
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
+    response
+}

@@ -1,0 +1,235 @@
+//! The composition root: from a resolved configuration to a running program. The only file that names every concrete
+//! type.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::Admin;
+use crate::auth::Authenticator;
+use crate::cache::DocCache;
+use crate::clock::Clock;
+use crate::config::Resolved;
+use crate::docs::Locator;
+use crate::pipeline::{Health, Journey};
+use crate::sample;
+use crate::server::{Listener, Stop};
+use crate::storage::{DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
+use crate::telemetry::{AccessLog, Instruments};
+
+/// How long the first contact with storage waits before it tries again: this long at first, doubling up to the second.
+const FIRST_CONTACT_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// How long one request for a key set may take to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Everything that serves, wired together and not listening yet.
+#[derive(Debug)]
+pub struct App {
+    journey: Arc<Journey>,
+    admin: Arc<Admin>,
+    health: Arc<Health>,
+    storage: Arc<Reader>,
+    root_path: String,
+    server: crate::server::Options,
+}
+
+/// Why the program could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be listened on.
+    #[error("can't listen on {address} ({key}): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The configuration's key that names it.
+        key: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A client can't be built from its options.
+    #[error("{what} can't be set up")]
+    Setup {
+        /// Which client.
+        what: &'static str,
+        /// What it says.
+        source: anyhow::Error,
+    },
+}
+
+impl App {
+    /// Wires everything together.
+    ///
+    /// # Errors
+    /// Where a client can't be built from its options.
+    pub fn new(resolved: Resolved, clock: Clock) -> Result<Self, StartError> {
+        let store = store(&resolved.storage)?;
+        Self::with_store(resolved, clock, store)
+    }
+
+    /// The same, in front of this store.
+    ///
+    /// # Errors
+    /// Where a client can't be built from its options.
+    pub fn with_store(resolved: Resolved, clock: Clock, store: Arc<dyn DocStore>) -> Result<Self, StartError> {
+        let instruments = Arc::new(Instruments::new().map_err(|source| StartError::Setup {
+            what: "metrics",
+            source,
+        })?);
+        let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
+        let cache = DocCache::new(Arc::clone(&storage), resolved.cache, clock.clone(), &instruments);
+        let health = Arc::new(Health::default());
+        let access_log = AccessLog::new(&resolved.telemetry, Arc::clone(&instruments));
+        let root_path = resolved.docs.root_path.clone();
+        let journey = Journey::new(
+            Authenticator::new(resolved.auth, clock, key_set_client()?),
+            Locator::new(resolved.docs),
+            cache,
+            Arc::clone(&health),
+            Arc::clone(&instruments),
+            access_log,
+            resolved.pipeline,
+        );
+        let admin = Admin::new(Arc::clone(&health), instruments);
+        Ok(Self {
+            journey: Arc::new(journey),
+            admin: Arc::new(admin),
+            health,
+            storage,
+            root_path,
+            server: resolved.server,
+        })
+    }
+
+    /// Listens and serves.
+    ///
+    /// # Errors
+    /// Where an address can't be listened on.
+    pub fn start(self) -> Result<Running, StartError> {
+        let main = bind(&self.server, self.server.listen, "callboard.listen")?;
+        let admin = bind(&self.server, self.server.admin_listen, "callboard.admin.listen")?;
+        let addresses = (
+            address_of(&main, self.server.listen)?,
+            address_of(&admin, self.server.admin_listen)?,
+        );
+        let (stop, stopped) = Stop::channel();
+        let grace = self.server.drain_grace;
+        let health = Arc::clone(&self.health);
+        let contact = first_contact(self.storage, self.root_path, Arc::clone(&self.health), stopped.clone());
+        let serving = tokio::spawn(async move {
+            let main = main.serve(self.journey, stopped.clone(), grace);
+            let admin = admin.serve(self.admin, stopped, grace);
+            let (broken_off, _, ()) = tokio::join!(main, admin, contact);
+            broken_off
+        });
+        Ok(Running {
+            address: addresses.0,
+            admin_address: addresses.1,
+            health,
+            stop,
+            serving,
+        })
+    }
+}
+
+/// A program that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// Where documents are served.
+    pub address: SocketAddr,
+    /// Where metrics and health are served.
+    pub admin_address: SocketAddr,
+    health: Arc<Health>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<usize>,
+}
+
+impl Running {
+    /// Stops accepting, lets requests in flight finish within the grace time, and returns how many connections had to
+    /// be broken off.
+    pub async fn stop(self) -> usize {
+        self.health.draining();
+        self.stop.send_replace(true);
+        self.serving.await.unwrap_or_default()
+    }
+}
+
+/// The store that `options` name.
+///
+/// # Errors
+/// Where its client can't be built.
+pub fn store(options: &StorageOptions) -> Result<Arc<dyn DocStore>, StartError> {
+    Ok(match &options.origin {
+        Origin::Local { directory } => Arc::new(LocalStore::new(directory.clone())),
+        Origin::S3(s3) => {
+            let store = S3Store::new(s3, options.timeout);
+            let store = store.map_err(|error| StartError::Setup {
+                what: "the S3 client",
+                source: error.into(),
+            })?;
+            Arc::new(store)
+        }
+        Origin::Sample => Arc::new(sample::store()),
+    })
+}
+
+/// The client that reads key sets. It asks Backstage itself: through no proxy, as Backstage's own plugins do, and
+/// following no redirection, since a key set is trusted for the address that it comes from.
+///
+/// # Errors
+/// Where TLS can't be set up.
+pub fn key_set_client() -> Result<reqwest::Client, StartError> {
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .user_agent(concat!("callboard/", env!("CARGO_PKG_VERSION")));
+    builder.build().map_err(|error| StartError::Setup {
+        what: "the HTTP client for key sets",
+        source: error.into(),
+    })
+}
+
+/// Asks storage for anything until it has answered once, and so tells a wrong bucket or credential in the log before a
+/// reader meets it.
+async fn first_contact(storage: Arc<Reader>, root_path: String, health: Arc<Health>, mut stop: Stop) {
+    let (mut pause, longest) = FIRST_CONTACT_PAUSES;
+    loop {
+        let answer = tokio::select! {
+            answer = storage.list(&root_path, 1) => answer,
+            () = stop.requested() => return,
+        };
+        match answer {
+            Ok(keys) => {
+                if keys.is_empty() {
+                    tracing::warn!(root_path, "storage answers, but holds no site yet");
+                }
+                return health.storage_reached();
+            }
+            Err(error) => tracing::warn!(
+                error = error.chain(),
+                "storage has not answered yet; not ready until it does. `callboard check` tells more"
+            ),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(longest),
+            () = stop.requested() => return,
+        }
+    }
+}
+
+fn bind(options: &crate::server::Options, address: SocketAddr, key: &'static str) -> Result<Listener, StartError> {
+    Listener::bind(address, options.limits.clone()).map_err(|source| StartError::Listen { address, key, source })
+}
+
+fn address_of(listener: &Listener, address: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener.address().map_err(|source| StartError::Listen {
+        address,
+        key: "the address in use",
+        source,
+    })
+}

@@ -1,0 +1,165 @@
+//! One fetch, however many wait.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::docs::StorageKey;
+
+/// Fetches that are under way, by key. Bounded by the requests that wait for them.
+#[derive(Debug)]
+pub(super) struct Flights<T> {
+    airborne: Arc<Mutex<Airborne<T>>>,
+}
+
+type Airborne<T> = HashMap<StorageKey, watch::Receiver<Option<T>>>;
+
+impl<T> Default for Flights<T> {
+    fn default() -> Self {
+        Self {
+            airborne: Arc::default(),
+        }
+    }
+}
+
+/// A place on a flight.
+#[derive(Debug)]
+pub(super) struct Ticket<T> {
+    /// Whether the flight took off for this one.
+    pub(super) is_leader: bool,
+    landing: watch::Receiver<Option<T>>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Flights<T> {
+    /// Boards the flight for `key`; where there is none, `work` becomes one, as a task of its own.
+    pub(super) fn join<F>(&self, key: &StorageKey, work: impl FnOnce() -> F) -> Ticket<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let mut airborne = lock(&self.airborne);
+        let vacant = match airborne.entry(key.clone()) {
+            Entry::Occupied(flight) => {
+                return Ticket {
+                    is_leader: false,
+                    landing: flight.get().clone(),
+                };
+            }
+            Entry::Vacant(vacant) => vacant,
+        };
+        let (land, landing) = watch::channel(None);
+        vacant.insert(landing.clone());
+        drop(airborne);
+        let departure = Departure {
+            airborne: Arc::clone(&self.airborne),
+            key: key.clone(),
+        };
+        let work = work();
+        tokio::spawn(async move {
+            let result = work.await;
+            // Gone from the map before anyone hears of it: whoever asks after that finds the cache filled.
+            drop(departure);
+            land.send_replace(Some(result));
+        });
+        Ticket {
+            is_leader: true,
+            landing,
+        }
+    }
+}
+
+impl<T: Clone> Ticket<T> {
+    /// The flight's result; `None` where its task died.
+    pub(super) async fn land(mut self) -> Option<T> {
+        let landed = self.landing.wait_for(Option::is_some).await.ok()?;
+        landed.clone()
+    }
+}
+
+/// Takes a flight out of the map however it ends, also by a panic.
+struct Departure<T> {
+    airborne: Arc<Mutex<Airborne<T>>>,
+    key: StorageKey,
+}
+
+impl<T> Drop for Departure<T> {
+    fn drop(&mut self) {
+        lock(&self.airborne).remove(&self.key);
+    }
+}
+
+fn lock<T>(airborne: &Mutex<Airborne<T>>) -> MutexGuard<'_, Airborne<T>> {
+    // The map is whole whenever the lock is let go, also by a panic.
+    airborne.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::docs::{Locator, Options};
+
+    fn key() -> StorageKey {
+        Locator::new(Options::default())
+            .locate("/static/docs/default/component/shop/index.html")
+            .unwrap()
+            .key
+    }
+
+    #[tokio::test]
+    async fn a_thousand_wait_for_one() {
+        let flights = Flights::default();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let go = Arc::new(Notify::new());
+        let tickets: Vec<_> = (0..1000)
+            .map(|_| {
+                flights.join(&key(), || {
+                    let (runs, go) = (Arc::clone(&runs), Arc::clone(&go));
+                    async move {
+                        runs.fetch_add(1, Ordering::SeqCst);
+                        go.notified().await;
+                        7
+                    }
+                })
+            })
+            .collect();
+        assert_eq!(tickets.iter().filter(|ticket| ticket.is_leader).count(), 1);
+        go.notify_one();
+        for ticket in tickets {
+            assert_eq!(ticket.land().await, Some(7));
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+        assert!(lock(&flights.airborne).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_leaves_ends_no_flight() {
+        let flights = Flights::default();
+        let go = Arc::new(Notify::new());
+        let waits = Arc::clone(&go);
+        let leader = flights.join(&key(), || async move {
+            waits.notified().await;
+            7
+        });
+        let waiter = flights.join(&key(), || async { 8 });
+        drop(leader);
+        go.notify_one();
+        assert_eq!(waiter.land().await, Some(7));
+    }
+
+    #[tokio::test]
+    async fn a_panic_reaches_every_waiter_and_leaves_nothing_behind() {
+        let flights: Flights<u8> = Flights::default();
+        let leader = flights.join(&key(), || async { panic!("the fetch dies") });
+        let waiter = flights.join(&key(), || async { 8 });
+        assert_eq!(leader.land().await, None);
+        assert_eq!(waiter.land().await, None);
+        let next = flights.join(&key(), || async { 9 });
+        assert!(next.is_leader);
+        assert_eq!(next.land().await, Some(9));
+    }
+}

@@ -1,0 +1,125 @@
+//! `callboard check`: tries what the configuration names and says what is wrong with it.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{ConfigFiles, EXIT_FAILURE, runtime};
+use crate::app;
+use crate::auth::Authenticator;
+use crate::clock::Clock;
+use crate::config::{Configuration, Resolved};
+use crate::storage::{Origin, Reader, StoreError};
+use crate::telemetry::Instruments;
+
+/// Keys that are listed to find some sites: enough to show, not so many that a large bucket takes long.
+const KEYS_LISTED: usize = 1000;
+
+/// Sites that are named.
+const SITES_SHOWN: usize = 3;
+
+pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
+    let Configuration { resolved, warnings, .. } = files.read()?;
+    let mut report = Report::default();
+    report.good("configuration", "has no problems");
+    for warning in &warnings {
+        report.warning("configuration", &warning.to_string());
+    }
+    runtime()?.block_on(async {
+        check_storage(&resolved, &mut report).await;
+        check_keys(resolved, &mut report).await
+    })?;
+    println!("\n{}", report.verdict());
+    Ok(if report.failures == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+}
+
+async fn check_storage(resolved: &Resolved, report: &mut Report) {
+    let place = match &resolved.storage.origin {
+        Origin::Local { directory } => format!("folder {}", directory.display()),
+        Origin::S3(s3) => {
+            let server = s3.endpoint.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+            format!("S3 bucket {}{server}", s3.bucket)
+        }
+        Origin::Sample => "the sample site".to_owned(),
+    };
+    match list(resolved).await {
+        Ok(keys) => report.sites(&place, &keys),
+        Err(error) => report.bad("storage", &format!("{place}: {}", describe(&error))),
+    }
+}
+
+async fn list(resolved: &Resolved) -> anyhow::Result<Vec<String>> {
+    let store = app::store(&resolved.storage)?;
+    let reader = Reader::new(store, &resolved.storage, Arc::new(Instruments::new()?));
+    Ok(reader.list(&resolved.docs.root_path, KEYS_LISTED).await?)
+}
+
+/// What an error means, with all its causes: here the reader is the operator.
+fn describe(error: &anyhow::Error) -> String {
+    let advice = match error.downcast_ref::<StoreError>() {
+        Some(StoreError::Denied(_)) => ". The credential must be allowed to read objects and to list the bucket",
+        Some(StoreError::Timeout(_)) => ". Check the address and the network, or raise callboard.storage.timeout",
+        _ => "",
+    };
+    format!("{error:#}{advice}")
+}
+
+async fn check_keys(resolved: Resolved, report: &mut Report) -> anyhow::Result<()> {
+    if !resolved.auth.required {
+        return Ok(());
+    }
+    let authenticator = Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?);
+    for probe in authenticator.probe().await {
+        let what = format!("keys of {}", probe.issuer);
+        match probe.keys {
+            // A plugin that has called nobody yet has made no key.
+            Ok(0) => report.good(&what, &format!("{} answers, with no key yet", probe.place)),
+            Ok(keys) => report.good(&what, &format!("{keys} from {}", probe.place)),
+            Err(error) => report.bad(&what, &format!("{}: {error}", probe.place)),
+        }
+    }
+    Ok(())
+}
+
+/// The verdicts so far.
+#[derive(Debug, Default)]
+struct Report {
+    failures: usize,
+    warnings: usize,
+}
+
+impl Report {
+    fn good(&mut self, what: &str, finding: &str) {
+        println!("ok       {what}: {finding}");
+    }
+
+    fn warning(&mut self, what: &str, finding: &str) {
+        self.warnings += 1;
+        println!("warning  {what}: {finding}");
+    }
+
+    fn bad(&mut self, what: &str, finding: &str) {
+        self.failures += 1;
+        println!("FAILED   {what}: {finding}");
+    }
+
+    fn sites(&mut self, place: &str, keys: &[String]) {
+        let metadata = keys.iter().filter_map(|key| key.strip_suffix("/techdocs_metadata.json"));
+        let sites: BTreeSet<_> = metadata.collect();
+        let shown: Vec<_> = sites.iter().take(SITES_SHOWN).copied().collect();
+        let listed = if keys.len() == KEYS_LISTED { "among its first keys " } else { "" };
+        match (keys.len(), shown.len()) {
+            (0, _) => self.warning("storage", &format!("{place} answers, but holds nothing below the root path")),
+            (_, 0) => self.warning("storage", &format!("{place} answers, but {listed}there is no published site")),
+            _ => self.good("storage", &format!("{place} has {listed}{} sites: {}", sites.len(), shown.join(", "))),
+        }
+    }
+
+    fn verdict(&self) -> String {
+        match (self.failures, self.warnings) {
+            (0, 0) => "All is well.".to_owned(),
+            (0, warnings) => format!("It will serve; {warnings} things to look at."),
+            (failures, _) => format!("{failures} things failed."),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `callboard serve`.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{ConfigFiles, EXIT_FAILURE, runtime};
+use crate::app::{App, Running};
+use crate::clock::Clock;
+use crate::config::Configuration;
+use crate::sample;
+use crate::storage::Origin;
+use crate::telemetry;
+
+pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
+    let Configuration { mut resolved, warnings, .. } = files.read()?;
+    telemetry::init_log(&resolved.telemetry)?;
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let clock = Clock::System;
+    let is_sample = matches!(resolved.storage.origin, Origin::Sample);
+    let token = is_sample.then(|| sample::trust_throw_away_key(&mut resolved.auth, &clock)).transpose()?;
+    runtime()?.block_on(async {
+        let app = App::new(resolved, clock)?;
+        let running = app.start().context("could not start")?;
+        if let Some(token) = token {
+            greet(&running, &token);
+        }
+        tracing::info!(address = %running.address, admin = %running.admin_address, "serving");
+        until_told_to_stop(running).await
+    })
+}
+
+async fn until_told_to_stop(running: Running) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: requests in flight may finish");
+    tokio::select! {
+        broken_off = running.stop() => {
+            tracing::info!(broken_off, "stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        // Asked again: whoever asks twice means at once.
+        _ = terminate.recv() => Ok(ExitCode::from(EXIT_FAILURE)),
+        _ = interrupt.recv() => Ok(ExitCode::from(EXIT_FAILURE)),
+    }
+}
+
+/// Tells what can be tried with the sample site.
+fn greet(running: &Running, token: &str) {
+    let address = running.address;
+    let admin = running.admin_address;
+    let entity = sample::ENTITY;
+    println!(
+        "\
+Callboard serves a sample site on http://{address}: no configuration file was found, and none is needed to try it.
+
+Read a page (the token is a real Backstage plugin token, signed with a key that ends with this process):
+
+  curl -i -H 'Authorization: Bearer {token}' \\
+    http://{address}/api/techdocs/static/docs/{entity}/index.html
+
+Then the same again with -H 'If-None-Match: …' and the ETag that you got, or without the token, or with another path.
+Metrics: curl http://{admin}/metrics
+Your own sites: callboard --config app-config.yaml. More: callboard --help
+"
+    );
+}

@@ -1,0 +1,134 @@
+//! `callboard.listen`, `callboard.admin`, `callboard.limits` and `callboard.responses`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::storage::count;
+use crate::config::formats::{ADMIN_LISTEN, COUNT, DURATION, HEADER, LISTEN, SIZE};
+use crate::config::reader::Reader;
+use crate::server::{Limits, Options};
+use crate::{pipeline, storage};
+
+pub(super) fn read(reader: &mut Reader<'_>, origin: &storage::Origin) -> Options {
+    const LISTEN_KEY: &str = "callboard.listen";
+    // The sample site is for whoever started it, not for the network.
+    let host = match origin {
+        storage::Origin::Sample => Ipv4Addr::LOCALHOST,
+        _ => Ipv4Addr::UNSPECIFIED,
+    };
+    let options = Options {
+        listen: reader.or(LISTEN_KEY, &LISTEN, SocketAddr::from((host, 7008))),
+        admin_listen: reader.or(
+            "callboard.admin.listen",
+            &ADMIN_LISTEN,
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 7009)),
+        ),
+        limits: read_limits(reader),
+        drain_grace: reader.within(
+            "callboard.limits.drainGrace",
+            &DURATION,
+            Duration::from_secs(25),
+            Duration::ZERO..=Duration::from_secs(3600),
+        ),
+    };
+    if collide(options.listen, options.admin_listen) {
+        reader.wrong(
+            "callboard.admin.listen",
+            format!("{} is taken by {LISTEN_KEY}: write another port", options.admin_listen),
+        );
+    }
+    options
+}
+
+pub(super) fn read_responses(reader: &mut Reader<'_>) -> pipeline::Options {
+    let fingerprinted = HeaderValue::from_static("private, max-age=31536000, immutable");
+    let others = HeaderValue::from_static("private, max-age=0, must-revalidate");
+    pipeline::Options {
+        cache_control: reader.or("callboard.responses.cacheControl", &HEADER, others),
+        cache_control_fingerprinted: reader.or("callboard.responses.cacheControlFingerprinted", &HEADER, fingerprinted),
+    }
+}
+
+fn read_limits(reader: &mut Reader<'_>) -> Limits {
+    const WAITS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+    let header_bytes = reader.within(
+        "callboard.limits.maxHeaderBytes",
+        &SIZE,
+        32 << 10,
+        // Below 8 KiB hyper can't read at all.
+        8 << 10..=1 << 20,
+    );
+    let h2_streams = reader.within("callboard.limits.maxH2Streams", &COUNT, 100, 1..=10_000);
+    Limits {
+        max_connections: count(reader, "callboard.limits.maxConnections", 10_000, 1..=1_000_000),
+        header_read_timeout: reader.within(
+            "callboard.limits.headerReadTimeout",
+            &DURATION,
+            Duration::from_secs(15),
+            WAITS,
+        ),
+        write_timeout: reader.within(
+            "callboard.limits.writeTimeout",
+            &DURATION,
+            Duration::from_secs(30),
+            WAITS,
+        ),
+        max_header_bytes: usize::try_from(header_bytes).unwrap_or(usize::MAX),
+        max_headers: count(reader, "callboard.limits.maxHeaders", 100, 16..=1000),
+        max_h2_streams: u32::try_from(h2_streams).unwrap_or(u32::MAX),
+    }
+}
+
+/// Whether two listeners can't both be had; port 0 is another port each time.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    // `[::]` takes IPv4 along on the systems that we run on.
+    let takes = |one: SocketAddr, other: SocketAddr| one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4());
+    let same_port = one.port() != 0 && one.port() == other.port();
+    same_port && (one.ip() == other.ip() || takes(one, other) || takes(other, one))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load;
+    use crate::config::testing::{Folder, problems, resolved};
+
+    const DOCS: &str = "techdocs: {publisher: {local: {publishDirectory: site}}}\n";
+
+    #[test]
+    fn the_defaults_are_those_of_the_reference() {
+        let server = resolved(DOCS).unwrap().resolved.server;
+        assert_eq!(server.listen.to_string(), "0.0.0.0:7008");
+        assert_eq!(server.admin_listen.to_string(), "127.0.0.1:7009");
+    }
+
+    #[test]
+    fn the_sample_site_listens_on_this_machine_only() {
+        let configuration = load(&Folder::new(&[]).sources(&[], &[])).unwrap().resolve().unwrap();
+        assert_eq!(configuration.resolved.server.listen.to_string(), "127.0.0.1:7008");
+    }
+
+    #[test]
+    fn two_listeners_need_two_ports() {
+        let told = problems(&format!("{DOCS}callboard: {{listen: 7009}}"));
+        assert_eq!(
+            told,
+            ["callboard.admin.listen (default): 127.0.0.1:7009 is taken by callboard.listen: write another port"]
+        );
+        assert!(resolved(&format!("{DOCS}callboard: {{listen: 0, admin: {{listen: 0}}}}")).is_ok());
+    }
+
+    #[test]
+    fn limits_have_bounds_and_headers_are_checked() {
+        let told = problems(&format!(
+            "{DOCS}callboard: {{limits: {{maxConnections: 0, maxHeaderBytes: 10}}, responses: {{cacheControl: \"a\\nb\"}}}}"
+        ));
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(
+            told[0].contains("10B is too small: write a value from 8KiB to 1MiB"),
+            "{told:?}"
+        );
+        assert!(told[2].contains("\"a\\nb\" is not a header's value"), "{told:?}");
+    }
+}

@@ -1,0 +1,304 @@
+//! From a request's path to a storage key, as `techdocs-backend` maps it (`@backstage/plugin-techdocs-node`,
+//! `src/stages/publish/awsS3.ts` and `helpers.ts`), with the differences that its users need:
+//!
+//! 1. split on `/`, then percent-decode each segment once and fully: names may hold any character but a slash, a
+//!    backslash and control characters;
+//! 2. lower-case namespace, kind and name, unless the operator keeps their case;
+//! 3. resolve `.` and `..`; what ends outside the entity's own folder is not found.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use super::{Options, StorageKey};
+
+/// Where these routes may stand: at the root, and where Backstage plugins of these ids would be.
+const MOUNTS: [&str; 3] = ["", "/api/techdocs", "/api/callboard"];
+
+const STATIC: &str = "/static/docs/";
+const METADATA: &str = "/metadata/techdocs/";
+
+/// The file that TechDocs' publisher writes beside the pages.
+const METADATA_FILE: &str = "techdocs_metadata.json";
+
+/// What a request's path asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Which kind of answer.
+    pub class: RouteClass,
+    /// Which file it is made from.
+    pub key: StorageKey,
+}
+
+/// The kinds of route that lead to storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteClass {
+    /// A file of a site: `/static/docs/{namespace}/{kind}/{name}/{path}`.
+    Static,
+    /// A site's metadata: `/metadata/techdocs/{namespace}/{kind}/{name}`.
+    Metadata,
+}
+
+impl RouteClass {
+    /// The class that a path belongs to, whether or not it is well-formed behind its prefix.
+    pub fn of(path: &str) -> Option<Self> {
+        split_prefix(path).map(|(class, _)| class)
+    }
+
+    /// The word for it in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::Metadata => "metadata",
+        }
+    }
+}
+
+/// Maps paths to storage keys.
+#[derive(Debug, Clone)]
+pub struct Locator {
+    options: Options,
+}
+
+impl Locator {
+    /// A locator for sites below `options.root_path`.
+    pub fn new(options: Options) -> Self {
+        Self { options }
+    }
+
+    /// What `path` (of the request target, still percent-encoded, without its query) asks for; `None` where no file
+    /// can be meant.
+    pub fn locate(&self, path: &str) -> Option<Route> {
+        let (class, rest) = split_prefix(path)?;
+        let mut segments = rest.split('/');
+        let mut key = KeyBuilder::new(&self.options, path.len());
+        for _ in 0..3 {
+            key.push_entity_part(segments.next()?, self.options.case_sensitive_triplet)?;
+        }
+        key.end_entity();
+        match class {
+            RouteClass::Static => key.push_path(segments)?,
+            RouteClass::Metadata => {
+                // Express, and so Backstage, takes one slash at the end of a path as if it were not there.
+                match (segments.next(), segments.next()) {
+                    (None | Some(""), None) => key.push(METADATA_FILE),
+                    _ => return None,
+                }
+            }
+        }
+        key.finish().map(|key| Route { class, key })
+    }
+}
+
+fn split_prefix(path: &str) -> Option<(RouteClass, &str)> {
+    MOUNTS.iter().find_map(|mount| {
+        let inner = path.strip_prefix(mount)?;
+        let file = inner.strip_prefix(STATIC).map(|rest| (RouteClass::Static, rest));
+        file.or_else(|| inner.strip_prefix(METADATA).map(|rest| (RouteClass::Metadata, rest)))
+    })
+}
+
+/// Grows a key segment by segment in one allocation.
+struct KeyBuilder {
+    text: String,
+    entity_start: usize,
+    entity_end: usize,
+    /// The text up to `entity_end`, kept once a `..` has cut into it: the path must come back to it.
+    home: Option<String>,
+}
+
+impl KeyBuilder {
+    fn new(options: &Options, path_len: usize) -> Self {
+        let mut text = String::with_capacity(options.root_path.len() + 1 + path_len);
+        text.push_str(&options.root_path);
+        let entity_start = if text.is_empty() { 0 } else { text.len() + 1 };
+        Self {
+            text,
+            entity_start,
+            entity_end: 0,
+            home: None,
+        }
+    }
+
+    fn push_entity_part(&mut self, segment: &str, keep_case: bool) -> Option<()> {
+        let part = decode(segment)?;
+        if matches!(&*part, "" | "." | "..") {
+            return None;
+        }
+        if keep_case || part.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+            self.push(&part);
+        } else {
+            self.push(&part.to_lowercase());
+        }
+        Some(())
+    }
+
+    fn end_entity(&mut self) {
+        self.entity_end = self.text.len();
+    }
+
+    fn push_path<'a>(&mut self, segments: impl Iterator<Item = &'a str>) -> Option<()> {
+        let mut names_a_file = false;
+        for segment in segments {
+            let name = decode(segment)?;
+            // A path that ends in a slash or a dot segment names a folder, and folders have no pages of their own.
+            names_a_file = !matches!(&*name, "" | "." | "..");
+            match &*name {
+                "" | "." => {}
+                ".." => self.pop()?,
+                name => self.push(name),
+            }
+        }
+        names_a_file.then_some(())
+    }
+
+    fn push(&mut self, name: &str) {
+        if !self.text.is_empty() {
+            self.text.push('/');
+        }
+        self.text.push_str(name);
+    }
+
+    fn pop(&mut self) -> Option<()> {
+        if self.text.len() <= self.entity_end && self.home.is_none() {
+            self.home = Some(self.text.clone());
+        }
+        if self.text.is_empty() {
+            return None;
+        }
+        self.text.truncate(self.text.rfind('/').unwrap_or(0));
+        Some(())
+    }
+
+    fn finish(self) -> Option<StorageKey> {
+        let is_home = self.home.is_none_or(|home| self.text.starts_with(&home));
+        let has_path = self.text.as_bytes().get(self.entity_end) == Some(&b'/');
+        (is_home && has_path).then(|| StorageKey::new(self.text, self.entity_start, self.entity_end))
+    }
+}
+
+/// One segment, decoded once; `None` where it can't be part of a file's name.
+fn decode(segment: &str) -> Option<Cow<'_, str>> {
+    let name = if segment.contains('%') {
+        if !escapes_are_whole(segment) {
+            return None;
+        }
+        percent_decode_str(segment).decode_utf8().ok()?
+    } else {
+        Cow::Borrowed(segment)
+    };
+    let forbidden = |c: char| c == '/' || c == '\\' || c.is_control();
+    (!name.contains(forbidden)).then_some(name)
+}
+
+/// Whether every `%` is followed by two hex digits; the decoder would pass others through.
+fn escapes_are_whole(segment: &str) -> bool {
+    segment.split('%').skip(1).all(|rest| {
+        let mut digits = rest.bytes();
+        let mut digit = || digits.next().is_some_and(|byte| byte.is_ascii_hexdigit());
+        digit() && digit()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn locator(root_path: &str, case_sensitive_triplet: bool) -> Locator {
+        Locator::new(Options {
+            root_path: root_path.to_owned(),
+            case_sensitive_triplet,
+        })
+    }
+
+    fn key(path: &str) -> Option<String> {
+        locator("", false).locate(path).map(|route| route.key.to_string())
+    }
+
+    #[test]
+    fn every_mount_leads_to_the_same_key() {
+        for mount in MOUNTS {
+            let path = format!("{mount}/static/docs/Default/Component/Shop/Guide/A%20b.html");
+            assert_eq!(key(&path).as_deref(), Some("default/component/shop/Guide/A b.html"));
+        }
+        assert_eq!(key("/api/other/static/docs/a/b/c/d"), None);
+    }
+
+    #[test]
+    fn metadata_names_the_publishers_file() {
+        let route = locator("root/docs", false)
+            .locate("/metadata/techdocs/default/Component/shop")
+            .unwrap();
+        assert_eq!(route.class, RouteClass::Metadata);
+        assert_eq!(
+            route.key.as_str(),
+            "root/docs/default/component/shop/techdocs_metadata.json"
+        );
+        assert_eq!(route.key.entity(), "default/component/shop");
+        assert_eq!(key("/metadata/techdocs/default/component/shop/more"), None);
+    }
+
+    #[test]
+    fn a_key_knows_its_parts() {
+        let route = locator("root", true)
+            .locate("/static/docs/NS/Kind/Name/a/b.css")
+            .unwrap();
+        assert_eq!(route.key.entity(), "NS/Kind/Name");
+        assert_eq!(route.key.file(), "a/b.css");
+        assert_eq!(route.key.file_name(), "b.css");
+    }
+
+    #[test]
+    fn what_leaves_the_entitys_folder_is_not_found() {
+        for path in [
+            "../x",
+            "%2e%2e/x",
+            "a/../../x",
+            "../other/x",
+            "../../../../../x",
+            "../shop2/x",
+            "..",
+            "a/..",
+            ".",
+        ] {
+            assert_eq!(
+                key(&format!("/static/docs/default/component/shop/{path}")),
+                None,
+                "{path}"
+            );
+        }
+        let back = key("/static/docs/default/component/shop/../shop/x");
+        assert_eq!(back.as_deref(), Some("default/component/shop/x"));
+    }
+
+    #[test]
+    fn names_are_decoded_once_and_fully() {
+        let decoded = |segment: &str| key(&format!("/static/docs/d/c/s/{segment}"));
+        assert_eq!(decoded("%23%3F%2B%26").as_deref(), Some("d/c/s/#?+&"));
+        assert_eq!(decoded("%2525").as_deref(), Some("d/c/s/%25"));
+        assert_eq!(decoded("a//b///c").as_deref(), Some("d/c/s/a/b/c"));
+        for bad in [
+            "%zz", "%", "%4", "%ff", "%00", "%0a", "%5c", "%2f", "%c0%af", "a%2Fb", "%C2%80", "", "a/",
+        ] {
+            assert_eq!(decoded(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_never_leaves_its_entity(path in "(/static/docs|/metadata/techdocs)?[/.a-cA%2eEfF\\\\0-9éß]{0,60}") {
+            for root in ["", "root"] {
+                if let Some(route) = locator(root, false).locate(&path) {
+                    let key = route.key.as_str();
+                    prop_assert!(key.starts_with(root));
+                    prop_assert!(key.split('/').all(|segment| !matches!(segment, "" | "." | "..")));
+                    prop_assert!(!key.contains(|c: char| c.is_control() || c == '\\'));
+                    prop_assert_eq!(route.key.entity().split('/').count(), 3);
+                    prop_assert!(!route.key.file().is_empty());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What is known of a request on its way.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Response};
+
+use super::Body;
+use super::record::{Record, Recorder};
+use crate::auth::Principal;
+use crate::cache::Found;
+use crate::docs::{RouteClass, StorageKey};
+use crate::telemetry::TraceId;
+
+/// A request on its way: its head, and what will be written down of it.
+#[derive(Debug)]
+pub(super) struct Context {
+    head: Parts,
+    record: Record,
+}
+
+impl Context {
+    pub(super) fn new(head: Parts, recorder: &Recorder) -> Self {
+        let record = recorder.start(&head);
+        Self { head, record }
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The path as the client sent it, without the query.
+    pub(super) fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+
+    /// Path and query as the client sent them.
+    pub(super) fn target(&self) -> &str {
+        self.head.uri.path_and_query().map_or("/", |target| target.as_str())
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    pub(super) fn set_route(&mut self, class: Option<RouteClass>) {
+        self.record.route = class.map_or("other", RouteClass::as_str);
+    }
+
+    pub(super) fn set_health(&mut self) {
+        self.record.route = "health";
+    }
+
+    pub(super) fn set_principal(&mut self, principal: Arc<Principal>) {
+        self.record.principal = Some(principal);
+    }
+
+    pub(super) fn set_key(&mut self, key: &StorageKey) {
+        self.record.key = Some(key.clone());
+    }
+
+    pub(super) fn set_found(&mut self, found: &Found) {
+        self.record.outcome = Some(found.outcome);
+    }
+
+    pub(super) fn set_reason(&mut self, reason: &'static str) {
+        self.record.reason = Some(reason);
+    }
+
+    pub(super) fn trace_id(&self) -> TraceId {
+        self.record.trace_id
+    }
+
+    /// Sends the record off with the response; it is written when the body is through.
+    pub(super) fn record(mut self, response: Response<Body>) -> Response<Body> {
+        self.record.answered(response.status(), response.body().left());
+        response.map(|body| body.recorded(self.record))
+    }
+}

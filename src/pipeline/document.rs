@@ -1,0 +1,244 @@
+//! From a storage key to an answer: find the document, weigh the request's conditions, choose the bytes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::header::{
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use serde::de::IgnoredAny;
+
+use super::context::Context;
+use super::rejection::Rejection;
+use super::{Body, Options};
+use crate::cache::{Content, DocCache, Entry, Found};
+use crate::docs::{RouteClass, StorageKey};
+use crate::http::cache_status::{CACHE_STATUS, CacheOutcome, cache_status};
+use crate::http::conditional::{self, Validators, Verdict};
+use crate::http::{multipart, range};
+use crate::storage::StoreError;
+
+/// Answers with documents.
+#[derive(Debug)]
+pub(super) struct Documents {
+    cache: Arc<DocCache>,
+    options: Options,
+}
+
+impl Documents {
+    pub(super) fn new(cache: Arc<DocCache>, options: Options) -> Self {
+        Self { cache, options }
+    }
+
+    /// The answer to a GET or HEAD of `key`.
+    pub(super) async fn answer(
+        &self,
+        context: &mut Context,
+        class: RouteClass,
+        key: &StorageKey,
+    ) -> Result<Response<Body>, Rejection> {
+        let found = self.find(context, key).await?;
+        match self.respond(context, class, key, &found).await {
+            // A large document was replaced since it was looked at; the cache has forgotten it, so look once more.
+            Err(Rejection::Storage(StoreError::Changed)) => {
+                let found = self.find(context, key).await?;
+                self.respond(context, class, key, &found).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn find(&self, context: &mut Context, key: &StorageKey) -> Result<Found, StoreError> {
+        let found = match self.cache.fresh(key) {
+            Some(found) => found,
+            None => self.cache.get(key).await?,
+        };
+        context.set_found(&found);
+        Ok(found)
+    }
+
+    async fn respond(
+        &self,
+        context: &Context,
+        class: RouteClass,
+        key: &StorageKey,
+        found: &Found,
+    ) -> Result<Response<Body>, Rejection> {
+        let entry = &found.entry;
+        if let Content::Absent = entry.content {
+            return Err(Rejection::Absent(class));
+        }
+        if class == RouteClass::Metadata {
+            check_metadata(entry)?;
+        }
+        let validators = Validators {
+            etag: entry.meta.etag.as_ref(),
+            last_modified: entry.meta.last_modified,
+        };
+        match conditional::evaluate(context.headers(), validators) {
+            Verdict::Proceed => {}
+            Verdict::NotModified => return Ok(self.not_modified(found)),
+            Verdict::PreconditionFailed => return Err(Rejection::PreconditionFailed),
+        }
+        let length = entry.meta.size;
+        let is_get = context.method() == Method::GET;
+        // A range is defined for GET alone (RFC 9110 §14.2).
+        let selection = if is_get && conditional::range_applies(context.headers(), validators) {
+            range::select(context.headers(), length)
+        } else {
+            range::Selection::Whole
+        };
+        match selection {
+            range::Selection::Whole if is_get => {
+                let body = self.part(key, entry, None).await?;
+                Ok(self.whole(found, body))
+            }
+            range::Selection::Whole => Ok(self.whole(found, Body::empty())),
+            range::Selection::Unsatisfiable => Err(Rejection::RangeNotSatisfiable { length }),
+            range::Selection::Parts(parts) => match parts.as_slice() {
+                [part] => {
+                    let body = self.part(key, entry, Some(part.clone())).await?;
+                    Ok(self.single_part(found, part, body))
+                }
+                _ => self.several_parts(key, found, parts).await,
+            },
+        }
+    }
+
+    fn not_modified(&self, found: &Found) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        self.describe(response.headers_mut(), found);
+        response
+    }
+
+    fn whole(&self, found: &Found, body: Body) -> Response<Body> {
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        self.describe(headers, found);
+        headers.insert(CONTENT_TYPE, found.entry.content_type.clone());
+        headers.insert(CONTENT_LENGTH, found.entry.content_length.clone());
+        response
+    }
+
+    fn single_part(&self, found: &Found, part: &Range<u64>, body: Body) -> Response<Body> {
+        let mut response = self.partial(found, found.entry.content_type.clone(), body);
+        let content_range = multipart::content_range(part, found.entry.meta.size);
+        if let Ok(value) = HeaderValue::try_from(content_range) {
+            response.headers_mut().insert(CONTENT_RANGE, value);
+        }
+        response
+    }
+
+    async fn several_parts(
+        &self,
+        key: &StorageKey,
+        found: &Found,
+        parts: Vec<Range<u64>>,
+    ) -> Result<Response<Body>, Rejection> {
+        let entry = &found.entry;
+        let mut framed = Vec::with_capacity(parts.len());
+        for part in parts {
+            framed.push((multipart::part_head(&entry.content_type, &part, entry.meta.size), part));
+        }
+        let body = match &entry.content {
+            Content::Body(whole) => pieces(whole, framed),
+            Content::Large | Content::Absent => self.streamed_parts(key, entry, framed),
+        };
+        Ok(self.partial(found, multipart::CONTENT_TYPE, body))
+    }
+
+    fn partial(&self, found: &Found, content_type: HeaderValue, body: Body) -> Response<Body> {
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let length = response.body().left();
+        let headers = response.headers_mut();
+        self.describe(headers, found);
+        headers.insert(CONTENT_TYPE, content_type);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        response
+    }
+
+    /// The headers that 200, 206 and 304 share (RFC 9110 §15.4.5).
+    fn describe(&self, headers: &mut HeaderMap, found: &Found) {
+        let entry = &found.entry;
+        let cache_control = if entry.fingerprinted {
+            &self.options.cache_control_fingerprinted
+        } else {
+            &self.options.cache_control
+        };
+        headers.reserve(9);
+        headers.insert(CACHE_CONTROL, cache_control.clone());
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(CACHE_STATUS, cache_status(found.outcome, found.ttl, found.collapsed));
+        if let Some(etag) = &entry.meta.etag {
+            headers.insert(ETAG, etag.header().clone());
+        }
+        if let Some(last_modified) = &entry.last_modified {
+            headers.insert(LAST_MODIFIED, last_modified.clone());
+        }
+        if found.outcome == CacheOutcome::Hit {
+            headers.insert(AGE, HeaderValue::from(self.cache.age(entry).as_secs()));
+        }
+    }
+
+    /// The bytes of a document, or a part of them.
+    async fn part(&self, key: &StorageKey, entry: &Entry, part: Option<Range<u64>>) -> Result<Body, StoreError> {
+        match &entry.content {
+            Content::Body(whole) => Ok(Body::whole(match part {
+                Some(part) => slice(whole, &part),
+                None => whole.clone(),
+            })),
+            Content::Large | Content::Absent => {
+                let length = part.as_ref().map_or(entry.meta.size, |part| part.end - part.start);
+                let object = self.cache.stream(key, entry, part).await?;
+                Ok(Body::stream(object.body, length))
+            }
+        }
+    }
+
+    /// Several parts of a large document, each opened when the one before is through.
+    fn streamed_parts(&self, key: &StorageKey, entry: &Arc<Entry>, framed: Vec<(Bytes, Range<u64>)>) -> Body {
+        let tail = multipart::tail();
+        let framing: usize = framed.iter().map(|(head, _)| head.len()).sum();
+        let contents: u64 = framed.iter().map(|(_, part)| part.end - part.start).sum();
+        let length = contents + (framing + tail.len()) as u64;
+        let (cache, key, entry) = (Arc::clone(&self.cache), key.clone(), Arc::clone(entry));
+        let parts = stream::iter(framed).then(move |(head, part)| {
+            let (cache, key, entry) = (Arc::clone(&cache), key.clone(), Arc::clone(&entry));
+            async move {
+                let object = cache.stream(&key, &entry, Some(part)).await?;
+                Ok::<_, StoreError>(stream::iter([Ok(head)]).chain(object.body))
+            }
+        });
+        Body::stream(parts.try_flatten().chain(stream::iter([Ok(tail)])).boxed(), length)
+    }
+}
+
+/// Several parts of a document in memory, with the lines between them.
+fn pieces(whole: &Bytes, framed: Vec<(Bytes, Range<u64>)>) -> Body {
+    let parts = framed.into_iter().flat_map(|(head, part)| [head, slice(whole, &part)]);
+    Body::pieces(parts.chain([multipart::tail()]).collect())
+}
+
+/// A part of `whole`, sharing its memory. Selected parts lie inside by construction.
+fn slice(whole: &Bytes, part: &Range<u64>) -> Bytes {
+    let bounds = usize::try_from(part.start).ok().zip(usize::try_from(part.end).ok());
+    let part = bounds.and_then(|(start, end)| whole.get(start..end));
+    part.map(|part| whole.slice_ref(part)).unwrap_or_default()
+}
+
+/// Metadata leaves as it lies in storage, but only where it is the JSON that it says it is.
+fn check_metadata(entry: &Entry) -> Result<(), Rejection> {
+    match &entry.content {
+        Content::Body(body) => serde_json::from_slice::<IgnoredAny>(body)
+            .map(drop)
+            .map_err(|_| Rejection::BrokenMetadata),
+        Content::Large | Content::Absent => Ok(()),
+    }
+}

@@ -1,0 +1,70 @@
+//! Liveness and readiness, at the paths where Backstage has them
+//! (`@backstage/backend-defaults`, `src/entrypoints/rootHttpRouter/createHealthRouter.ts`).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+
+use super::Body;
+
+const LIVENESS: &str = "/.backstage/health/v1/liveness";
+const READINESS: &str = "/.backstage/health/v1/readiness";
+
+/// What the program knows of its own state.
+#[derive(Debug, Default)]
+pub struct Health {
+    storage_reached: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Health {
+    /// Storage has answered once since the start. A later outage does not undo it: taking every replica out of service
+    /// then would take the cached pages away too.
+    pub fn storage_reached(&self) {
+        self.storage_reached.store(true, Ordering::Relaxed);
+    }
+
+    /// The program is about to stop: send no new requests.
+    pub fn draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer, where `path` asks for health.
+    pub fn answer(&self, path: &str) -> Option<Response<Body>> {
+        match path {
+            LIVENESS => Some(answer(StatusCode::OK, r#"{"status":"ok"}"#)),
+            READINESS => Some(self.readiness()),
+            _ => None,
+        }
+    }
+
+    fn readiness(&self) -> Response<Body> {
+        if self.draining.load(Ordering::Relaxed) {
+            return answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                r#"{"status":"error","message":"Callboard is shutting down"}"#,
+            );
+        }
+        if !self.storage_reached.load(Ordering::Relaxed) {
+            return answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                r#"{"status":"error","message":"Storage has not answered yet since the start: see the log, or run callboard check"}"#,
+            );
+        }
+        answer(StatusCode::OK, r#"{"status":"ok"}"#)
+    }
+}
+
+fn answer(status: StatusCode, document: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::whole(document.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,144 @@
+//! What is written down of a request once it is over, however it ends.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::request::Parts;
+use http::{Method, StatusCode, Uri};
+
+use crate::auth::Principal;
+use crate::docs::StorageKey;
+use crate::http::cache_status::CacheOutcome;
+use crate::storage::StoreError;
+use crate::telemetry::{AccessLine, AccessLog, Instruments, RequestLabels, TraceId};
+
+/// What a client that left before it was answered is written down as, after nginx's 499.
+const CLIENT_LEFT: u16 = 499;
+
+/// Writes requests down.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    books: Arc<Books>,
+}
+
+#[derive(Debug)]
+struct Books {
+    instruments: Arc<Instruments>,
+    access_log: AccessLog,
+}
+
+impl Recorder {
+    pub(super) fn new(instruments: Arc<Instruments>, access_log: AccessLog) -> Self {
+        Self {
+            books: Arc::new(Books {
+                instruments,
+                access_log,
+            }),
+        }
+    }
+
+    /// Opens the record of a request that has just come in.
+    pub(super) fn start(&self, head: &Parts) -> Record {
+        Record {
+            books: Arc::clone(&self.books),
+            start: Instant::now(),
+            trace_id: TraceId::of_request(&head.headers),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            route: "other",
+            principal: None,
+            key: None,
+            outcome: None,
+            reason: None,
+            answer: None,
+            bytes: 0,
+        }
+    }
+}
+
+/// The record of one request. Written when it is dropped: with the end of the answer's body, or wherever the request
+/// was given up.
+#[derive(Debug)]
+pub(super) struct Record {
+    books: Arc<Books>,
+    start: Instant,
+    pub(super) trace_id: TraceId,
+    method: Method,
+    uri: Uri,
+    pub(super) route: &'static str,
+    pub(super) principal: Option<Arc<Principal>>,
+    pub(super) key: Option<StorageKey>,
+    pub(super) outcome: Option<CacheOutcome>,
+    pub(super) reason: Option<&'static str>,
+    answer: Option<Answer>,
+    bytes: u64,
+}
+
+/// What was answered.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    status: StatusCode,
+    /// Bytes of the body that are to be sent.
+    length: u64,
+}
+
+impl Record {
+    /// There is an answer, with a body of `length` bytes.
+    pub(super) fn answered(&mut self, status: StatusCode, length: u64) {
+        let length = if self.method == Method::HEAD { 0 } else { length };
+        self.answer = Some(Answer { status, length });
+    }
+
+    /// So many more bytes of the body are on their way.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// Storage failed in the middle of the body, so that the connection has to be broken off.
+    pub(super) fn cut_off(&mut self, error: &StoreError) {
+        self.reason = Some(error.as_str());
+        let key = self.key.as_ref().map(tracing::field::display);
+        let (error, trace_id) = (error.chain(), self.trace_id);
+        tracing::warn!(key, error, %trace_id, "storage failed in the middle of a document");
+    }
+
+    fn status(&self) -> StatusCode {
+        let left = StatusCode::from_u16(CLIENT_LEFT).unwrap_or(StatusCode::BAD_REQUEST);
+        self.answer.map_or(left, |answer| answer.status)
+    }
+
+    /// Why the request did not end as it should have, in one word.
+    fn reason(&self) -> Option<&'static str> {
+        let is_whole = self.answer.is_some_and(|answer| self.bytes >= answer.length);
+        self.reason.or((!is_whole).then_some("client_left"))
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let duration = self.start.elapsed();
+        let status = self.status();
+        let labels = RequestLabels {
+            route: self.route,
+            status,
+            outcome: self.outcome,
+        };
+        self.books.instruments.request(labels, duration);
+        if !self.books.access_log.is_on() {
+            return;
+        }
+        self.books.access_log.write(&AccessLine {
+            at: SystemTime::now(),
+            method: self.method.as_str(),
+            path: self.uri.path(),
+            status: status.as_u16(),
+            subject: self.principal.as_ref().map(|principal| principal.subject()),
+            key: self.key.as_ref().map(StorageKey::as_str),
+            cache: self.outcome.map(CacheOutcome::as_str),
+            reason: self.reason(),
+            bytes: self.bytes,
+            duration,
+            trace_id: self.trace_id,
+        });
+    }
+}

@@ -1,0 +1,78 @@
+//! A bound on how many operations run, and on how many may wait for their turn.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::StoreError;
+
+/// Lets `places` operations run and `queue` more wait; whoever comes beyond that is turned away at once.
+#[derive(Debug)]
+pub(super) struct Gate {
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    queue: usize,
+}
+
+impl Gate {
+    pub(super) fn new(places: usize, queue: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            waiting: AtomicUsize::new(0),
+            queue,
+        }
+    }
+
+    /// A place, held until it is dropped.
+    pub(super) async fn enter(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        let _waiting = self.queue_up()?;
+        Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Busy)
+    }
+
+    fn queue_up(&self) -> Result<Waiting<'_>, StoreError> {
+        let joined = self
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+                (waiting < self.queue).then_some(waiting + 1)
+            });
+        joined.map(|_| Waiting(self)).map_err(|_| StoreError::Busy)
+    }
+}
+
+/// One who waits; leaves the queue however the wait ends.
+struct Waiting<'a>(&'a Gate);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_beyond_the_queue_is_turned_away() {
+        let gate = Arc::new(Gate::new(1, 1));
+        let first = gate.enter().await.unwrap();
+        let second = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.enter().await.map(drop) }
+        });
+        while gate.waiting.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(gate.enter().await, Err(StoreError::Busy)));
+        drop(first);
+        second.await.unwrap().unwrap();
+        assert_eq!(gate.waiting.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,312 @@
+//! A folder on this machine.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
+use futures_util::{StreamExt, stream};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use tokio::task::spawn_blocking;
+
+use super::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
+use crate::docs::StorageKey;
+use crate::http::etag::ETag;
+
+/// Read in pieces of this size: large enough to be quick, small enough for hundreds at a time.
+const CHUNK_BYTES: u64 = 256 * 1024;
+
+/// A folder, held open: every path is resolved beneath it by the kernel, so that neither `..` nor a symbolic link leads
+/// out of it, whoever changes what meanwhile.
+#[derive(Debug)]
+pub struct LocalStore {
+    root: PathBuf,
+}
+
+impl LocalStore {
+    /// A store of what lies below `root`. The folder need not exist yet: a publisher may make or replace it later.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Dir) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let root = self.root.clone();
+        let task = spawn_blocking(move || {
+            // Opened each time: a folder that a publisher swaps for a new one is then the new one.
+            let root = Dir::open_ambient_dir(&root, ambient_authority()).map_err(StoreError::unavailable)?;
+            work(&root)
+        });
+        task.await.unwrap_or(Err(StoreError::Abandoned))
+    }
+}
+
+#[async_trait]
+impl DocStore for LocalStore {
+    async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError> {
+        let key = key.clone();
+        self.blocking(move |root| open(root, &key).map(|(_, meta)| meta)).await
+    }
+
+    async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
+        let key = key.clone();
+        let options = options.clone();
+        self.blocking(move |root| {
+            let (mut file, meta) = open(root, &key)?;
+            if options.if_none_match.is_some() && options.if_none_match == meta.etag {
+                return Err(StoreError::NotModified);
+            }
+            if options.if_match.is_some() && options.if_match != meta.etag {
+                return Err(StoreError::Changed);
+            }
+            let range = options.range.unwrap_or(0..meta.size);
+            file.seek(SeekFrom::Start(range.start))
+                .map_err(StoreError::unavailable)?;
+            Ok(Object {
+                meta,
+                body: chunks(file, range).boxed(),
+            })
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.blocking(move |root| {
+            let mut keys = Vec::new();
+            let start = if prefix.is_empty() {
+                PathBuf::from(".")
+            } else {
+                PathBuf::from(&prefix)
+            };
+            match root.open_dir(start) {
+                Ok(folder) => list_into(&folder, &prefix, limit, &mut keys).map_err(StoreError::unavailable)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(StoreError::unavailable(error)),
+            }
+            Ok(keys)
+        })
+        .await
+    }
+}
+
+fn open(root: &Dir, key: &StorageKey) -> Result<(File, ObjectMeta), StoreError> {
+    let mut options = OpenOptions::new();
+    // Without this flag, opening a named pipe waits for a writer.
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = root.open_with(Path::new(key.as_str()), &options).map_err(error)?;
+    let metadata = file.metadata().map_err(error)?;
+    // A folder, a pipe or a device is no document.
+    if !metadata.is_file() {
+        return Err(StoreError::Absent);
+    }
+    Ok((file, object_meta(&metadata)))
+}
+
+fn object_meta(metadata: &Metadata) -> ObjectMeta {
+    // Nanoseconds and the inode tell apart what was written twice within a second, or replaced by a rename.
+    let (inode, size) = (metadata.ino(), metadata.size());
+    let tag = format!("{inode:x}-{:x}.{:x}-{size:x}", metadata.mtime(), metadata.mtime_nsec());
+    let seconds = u64::try_from(metadata.mtime()).ok();
+    ObjectMeta {
+        size,
+        etag: ETag::from_store(&tag),
+        last_modified: seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)),
+    }
+}
+
+/// What the file system's refusal means for a reader.
+fn error(error: io::Error) -> StoreError {
+    match error.kind() {
+        // The last two: a folder on the way is a file, or a name is longer than any that the file system holds.
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => StoreError::Absent,
+        // cap-std answers so for a path that would leave the folder, as the kernel does for one it may not read.
+        io::ErrorKind::PermissionDenied if leaves_root(&error) => StoreError::Absent,
+        io::ErrorKind::PermissionDenied => StoreError::denied(error),
+        _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => StoreError::Absent,
+        _ => StoreError::unavailable(error),
+    }
+}
+
+/// Whether the refusal came from the sandbox (which has no errno) rather than from the file's permissions.
+fn leaves_root(error: &io::Error) -> bool {
+    error.raw_os_error().is_none()
+}
+
+fn chunks(file: File, range: Range<u64>) -> impl futures_util::Stream<Item = Result<Bytes, StoreError>> + Send {
+    let file = Arc::new(std::sync::Mutex::new(file));
+    stream::try_unfold((file, range), |(file, range)| async move {
+        if range.is_empty() {
+            return Ok(None);
+        }
+        let wanted = CHUNK_BYTES.min(range.end - range.start);
+        let reader = Arc::clone(&file);
+        let read = spawn_blocking(move || {
+            let mut chunk = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+            let mut file = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            (&mut *file).take(wanted).read_to_end(&mut chunk).map(|_| chunk)
+        });
+        let chunk = read
+            .await
+            .map_err(|_| StoreError::Abandoned)?
+            .map_err(StoreError::unavailable)?;
+        // A file that got shorter meanwhile: whoever reads counts the bytes and calls the object truncated.
+        if chunk.is_empty() {
+            return Ok(None);
+        }
+        let rest = range.start + chunk.len() as u64..range.end;
+        Ok(Some((Bytes::from(chunk), (file, rest))))
+    })
+}
+
+/// Collects the files below `folder`; symbolic links are not followed, so that a loop can't catch it.
+fn list_into(folder: &Dir, prefix: &str, limit: usize, keys: &mut Vec<String>) -> io::Result<()> {
+    for entry in folder.entries()? {
+        if keys.len() >= limit {
+            return Ok(());
+        }
+        let entry = entry?;
+        // A name that is not UTF-8 has no URL that leads to it.
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let key = if prefix.is_empty() {
+            name
+        } else {
+            format!("{prefix}/{name}")
+        };
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            list_into(&entry.open_dir()?, &key, limit, keys)?;
+        } else if kind.is_file() {
+            keys.push(key);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use futures_util::TryStreamExt;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::docs::{Locator, Options};
+
+    fn key(path: &str) -> StorageKey {
+        let locator = Locator::new(Options::default());
+        locator
+            .locate(&format!("/static/docs/default/component/shop/{path}"))
+            .unwrap()
+            .key
+    }
+
+    fn site() -> (TempDir, LocalStore) {
+        let root = TempDir::new().unwrap();
+        let docs = root.path().join("docs");
+        fs::create_dir_all(docs.join("default/component/shop")).unwrap();
+        fs::write(root.path().join("secret.txt"), "secret").unwrap();
+        fs::write(docs.join("default/component/shop/index.html"), "0123456789").unwrap();
+        let store = LocalStore::new(docs);
+        (root, store)
+    }
+
+    async fn read(store: &LocalStore, path: &str, options: GetOptions) -> Result<Vec<u8>, StoreError> {
+        let object = store.get(&key(path), &options).await?;
+        let chunks: Vec<Bytes> = object.body.try_collect().await?;
+        Ok(chunks.concat())
+    }
+
+    #[tokio::test]
+    async fn files_are_read_whole_and_in_part() {
+        let (_root, store) = site();
+        assert_eq!(
+            read(&store, "index.html", GetOptions::default()).await.unwrap(),
+            b"0123456789"
+        );
+        let part = GetOptions {
+            range: Some(2..5),
+            ..GetOptions::default()
+        };
+        assert_eq!(read(&store, "index.html", part).await.unwrap(), b"234");
+        let etag = store.stat(&key("index.html")).await.unwrap().etag;
+        let known = GetOptions {
+            if_none_match: etag,
+            ..GetOptions::default()
+        };
+        assert!(matches!(
+            read(&store, "index.html", known).await,
+            Err(StoreError::NotModified)
+        ));
+        let other = GetOptions {
+            if_match: ETag::from_store("other"),
+            ..GetOptions::default()
+        };
+        assert!(matches!(
+            read(&store, "index.html", other).await,
+            Err(StoreError::Changed)
+        ));
+    }
+
+    #[tokio::test]
+    async fn no_symbolic_link_leads_out_of_the_folder() {
+        let (root, store) = site();
+        let site = root.path().join("docs/default/component/shop");
+        symlink("../../../../secret.txt", site.join("relative")).unwrap();
+        symlink(root.path().join("secret.txt"), site.join("absolute")).unwrap();
+        symlink(root.path(), site.join("folder")).unwrap();
+        symlink("loop", site.join("loop")).unwrap();
+        symlink("index.html", site.join("inside")).unwrap();
+        for path in ["relative", "absolute", "folder/secret.txt", "loop"] {
+            let result = read(&store, path, GetOptions::default()).await;
+            assert!(matches!(result, Err(StoreError::Absent)), "{path}: {result:?}");
+        }
+        assert_eq!(
+            read(&store, "inside", GetOptions::default()).await.unwrap(),
+            b"0123456789"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_no_file_is_absent() {
+        let (root, store) = site();
+        let site = root.path().join("docs/default/component/shop");
+        fs::create_dir(site.join("folder")).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(site.join("pipe"))
+            .status()
+            .unwrap();
+        assert!(made.success());
+        for path in ["folder", "pipe", "nothing", "index.html/below", &"x".repeat(5000)] {
+            let result = read(&store, path, GetOptions::default()).await;
+            assert!(matches!(result, Err(StoreError::Absent)), "{path}: {result:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_folder_is_an_outage_and_not_an_absent_page() {
+        let store = LocalStore::new(PathBuf::from("/nonexistent/docs"));
+        let result = read(&store, "index.html", GetOptions::default()).await;
+        assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn listing_finds_files_below_a_prefix() {
+        let (_root, store) = site();
+        let expected = vec!["default/component/shop/index.html".to_owned()];
+        assert_eq!(store.list("", 10).await.unwrap(), expected);
+        assert_eq!(store.list("default/component", 10).await.unwrap(), expected);
+        assert!(store.list("other", 10).await.unwrap().is_empty());
+    }
+}

@@ -1,0 +1,243 @@
+//! How the rest of the program reads: with deadlines, and a bounded number of operations at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::time::timeout;
+
+use super::gate::Gate;
+use super::{DocStore, GetOptions, Object, ObjectMeta, Options, StoreError};
+use crate::docs::StorageKey;
+use crate::http::etag::ETag;
+use crate::telemetry::{Instruments, StorageOperation};
+
+/// A [`DocStore`] behind deadlines and gates.
+///
+/// Objects that are read whole and objects that are streamed have a gate each: a stream lasts as long as its reader
+/// takes, and slow readers must not hold the places that everyone else's misses need.
+#[derive(Debug)]
+pub struct Reader {
+    store: Arc<dyn DocStore>,
+    fetches: Gate,
+    streams: Gate,
+    timeout: Duration,
+    instruments: Arc<Instruments>,
+}
+
+/// An object that was to be read whole.
+#[derive(Debug)]
+pub enum Whole {
+    /// Here it is.
+    Body(ObjectMeta, Bytes),
+    /// It is larger than the caller would keep.
+    TooLarge(ObjectMeta),
+    /// It still has the tag that the caller named.
+    NotModified,
+}
+
+impl Reader {
+    /// A reader of `store`, as patient as `options` says.
+    pub fn new(store: Arc<dyn DocStore>, options: &Options, instruments: Arc<Instruments>) -> Self {
+        Self {
+            store,
+            fetches: Gate::new(options.max_concurrent, options.max_queue),
+            // A reader of a large object that finds no place is told so at once: how long one lasts can't be known.
+            streams: Gate::new(options.max_streams, 0),
+            timeout: options.timeout,
+            instruments,
+        }
+    }
+
+    /// Reads an object into memory, unless it is larger than `max_bytes` or still has the tag `known`.
+    pub async fn fetch(&self, key: &StorageKey, known: Option<&ETag>, max_bytes: u64) -> Result<Whole, StoreError> {
+        let options = GetOptions {
+            if_none_match: known.cloned(),
+            ..GetOptions::default()
+        };
+        let fetch = async {
+            let _place = self.fetches.enter().await?;
+            let object = match self.store.get(key, &options).await {
+                Err(StoreError::NotModified) => return Ok(Whole::NotModified),
+                other => other?,
+            };
+            if object.meta.size > max_bytes {
+                return Ok(Whole::TooLarge(object.meta));
+            }
+            let body = collect(&object.meta, object.body).await?;
+            Ok(Whole::Body(object.meta, body))
+        };
+        self.measured(StorageOperation::Get, fetch).await
+    }
+
+    /// Opens an object, or a part of it, for a reader that takes it as fast as it can.
+    pub async fn stream(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
+        let place = self.streams.enter().await?;
+        let object = self
+            .measured(StorageOperation::Stream, self.store.get(key, options))
+            .await?;
+        let expected = options
+            .range
+            .as_ref()
+            .map_or(object.meta.size, |range| range.end - range.start);
+        let body = patient(object.body, self.timeout, expected).map(move |chunk| {
+            let _held_while_streaming = &place;
+            chunk
+        });
+        Ok(Object {
+            meta: object.meta,
+            body: body.boxed(),
+        })
+    }
+
+    /// What is known of an object without its body.
+    pub async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError> {
+        let _place = self.fetches.enter().await?;
+        self.measured(StorageOperation::Stat, self.store.stat(key)).await
+    }
+
+    /// The keys of some objects below `prefix`.
+    pub async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let _place = self.fetches.enter().await?;
+        self.measured(StorageOperation::List, self.store.list(prefix, limit))
+            .await
+    }
+
+    async fn measured<T>(
+        &self,
+        operation: StorageOperation,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let start = Instant::now();
+        let result = timeout(self.timeout, work)
+            .await
+            .unwrap_or(Err(StoreError::Timeout(self.timeout)));
+        let outcome = result.as_ref().map_or_else(StoreError::as_str, |_| "ok");
+        self.instruments.storage_operation(operation, outcome, start.elapsed());
+        result
+    }
+}
+
+async fn collect(
+    meta: &ObjectMeta,
+    mut body: impl Stream<Item = Result<Bytes, StoreError>> + Unpin,
+) -> Result<Bytes, StoreError> {
+    // The caller has bounded the size. A body of another size than was told is an error, not a larger buffer.
+    let mut whole = Vec::with_capacity(usize::try_from(meta.size).unwrap_or_default());
+    let mut received = 0;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk?;
+        received += chunk.len() as u64;
+        if received > meta.size {
+            break;
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    if received != meta.size {
+        return Err(StoreError::Truncated {
+            expected: meta.size,
+            received,
+        });
+    }
+    Ok(whole.into())
+}
+
+/// A body that fails when it stands still for `limit`, or does not come to `expected` bytes.
+fn patient(
+    body: impl Stream<Item = Result<Bytes, StoreError>> + Send + Unpin + 'static,
+    limit: Duration,
+    expected: u64,
+) -> impl Stream<Item = Result<Bytes, StoreError>> + Send {
+    struct State<S> {
+        body: S,
+        received: u64,
+        ended: bool,
+    }
+    let start = State {
+        body,
+        received: 0,
+        ended: false,
+    };
+    futures_util::stream::unfold(start, move |mut state| async move {
+        if state.ended {
+            return None;
+        }
+        let truncated = |received| Err(StoreError::Truncated { expected, received });
+        let item = match timeout(limit, state.body.next()).await {
+            Err(_) => Err(StoreError::Timeout(limit)),
+            Ok(Some(Ok(chunk))) => {
+                state.received += chunk.len() as u64;
+                if state.received > expected {
+                    truncated(state.received)
+                } else {
+                    Ok(chunk)
+                }
+            }
+            Ok(Some(Err(error))) => Err(error),
+            Ok(None) if state.received == expected => return None,
+            Ok(None) => truncated(state.received),
+        };
+        state.ended = item.is_err();
+        Some((item, state))
+    })
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn meta(size: u64) -> ObjectMeta {
+        ObjectMeta {
+            size,
+            etag: None,
+            last_modified: None,
+        }
+    }
+
+    fn body(chunks: &[&'static str]) -> impl Stream<Item = Result<Bytes, StoreError>> + Send + Unpin + 'static {
+        let chunks: Vec<_> = chunks
+            .iter()
+            .map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())))
+            .collect();
+        stream::iter(chunks)
+    }
+
+    #[tokio::test]
+    async fn a_body_is_whole_or_an_error() {
+        assert_eq!(collect(&meta(6), body(&["ab", "cd", "ef"])).await.unwrap(), "abcdef");
+        assert_eq!(collect(&meta(2), body(&["ab"])).await.unwrap(), "ab");
+        assert_eq!(collect(&meta(0), body(&[])).await.unwrap(), "");
+        for (size, chunks) in [(3, &["ab"][..]), (1, &["ab"]), (5, &["ab", "cd"]), (3, &["ab", "cd"])] {
+            let error = collect(&meta(size), body(chunks)).await.unwrap_err();
+            assert!(matches!(error, StoreError::Truncated { .. }), "{size} {chunks:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_stands_still_fails() {
+        let stalled = body(&["ab"]).chain(stream::pending());
+        let mut patient = Box::pin(patient(stalled, Duration::from_secs(5), 10));
+        assert!(patient.next().await.unwrap().is_ok());
+        assert!(matches!(patient.next().await.unwrap(), Err(StoreError::Timeout(_))));
+        assert!(patient.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_early_fails() {
+        let items: Vec<_> = patient(body(&["ab"]), Duration::from_secs(5), 3).collect().await;
+        assert!(matches!(
+            items.as_slice(),
+            [
+                Ok(_),
+                Err(StoreError::Truncated {
+                    expected: 3,
+                    received: 2
+                })
+            ]
+        ));
+    }
+}

@@ -1,0 +1,250 @@
+//! One line a request, written by a thread of its own so that a slow terminal or disk holds up no request.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
+
+use humantime::format_rfc3339_millis;
+
+use super::log::is_json;
+use super::{Instruments, Options, TraceId};
+
+/// Lines that may wait for the writer, about two seconds' worth at full load; further ones are dropped and counted.
+const QUEUE: usize = 65_536;
+
+/// The longest piece of a request's path that a line repeats.
+const MAX_PATH: usize = 1024;
+
+/// What is told of a request.
+#[derive(Debug)]
+pub struct AccessLine<'a> {
+    /// When it was answered.
+    pub at: SystemTime,
+    /// `GET`, `HEAD` or what the client wrote.
+    pub method: &'a str,
+    /// The path as the client sent it, without the query, which is none of ours.
+    pub path: &'a str,
+    /// The status answered, 499 where the client left first.
+    pub status: u16,
+    /// The caller, where there is one.
+    pub subject: Option<&'a str>,
+    /// The storage key, where the path led to one.
+    pub key: Option<&'a str>,
+    /// What the cache did.
+    pub cache: Option<&'static str>,
+    /// Why the request was refused, in one word.
+    pub reason: Option<&'static str>,
+    /// Bytes of the body that were sent.
+    pub bytes: u64,
+    /// From the request's header to the last byte sent.
+    pub duration: Duration,
+    /// Which trace it belongs to.
+    pub trace_id: TraceId,
+}
+
+/// Where access-log lines go.
+#[derive(Debug)]
+pub struct AccessLog {
+    lines: Option<SyncSender<Vec<u8>>>,
+    writer: Option<JoinHandle<()>>,
+    json: bool,
+    instruments: Arc<Instruments>,
+}
+
+impl AccessLog {
+    /// A log on standard output, or none where the options switch it off.
+    pub fn new(options: &Options, instruments: Arc<Instruments>) -> Self {
+        let json = is_json(options.log_format, io::stdout().is_terminal());
+        if options.access_log {
+            Self::to(io::stdout(), json, instruments)
+        } else {
+            Self::off(instruments)
+        }
+    }
+
+    /// A log on `sink`.
+    pub fn to(sink: impl Write + Send + 'static, json: bool, instruments: Arc<Instruments>) -> Self {
+        let (lines, queue) = sync_channel(QUEUE);
+        let writer = thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_lines(&queue, sink));
+        Self {
+            lines: Some(lines),
+            writer: writer.ok(),
+            json,
+            instruments,
+        }
+    }
+
+    /// No log.
+    pub fn off(instruments: Arc<Instruments>) -> Self {
+        Self {
+            lines: None,
+            writer: None,
+            json: true,
+            instruments,
+        }
+    }
+
+    /// Whether lines are written at all.
+    pub fn is_on(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    /// Queues a line; drops and counts it where the queue is full.
+    pub fn write(&self, line: &AccessLine<'_>) {
+        let Some(lines) = &self.lines else { return };
+        let text = if self.json { line.json() } else { line.text() };
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = lines.try_send(text) {
+            self.instruments.access_line_dropped();
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    /// Waits until what was queued is written.
+    fn drop(&mut self) {
+        self.lines = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Writes until the last sender is gone; flushes whenever nothing waits.
+fn write_lines(queue: &Receiver<Vec<u8>>, sink: impl Write) {
+    let mut sink = BufWriter::with_capacity(64 * 1024, sink);
+    // A log that can't be written must not stop the program; who reads it will notice.
+    while let Ok(first) = queue.recv() {
+        let _ = sink.write_all(&first);
+        while let Ok(next) = queue.try_recv() {
+            let _ = sink.write_all(&next);
+        }
+        let _ = sink.flush();
+    }
+}
+
+impl AccessLine<'_> {
+    fn json(&self) -> Vec<u8> {
+        let mut line = Vec::with_capacity(384);
+        let _ = write!(
+            line,
+            r#"{{"time":"{}","type":"access","method":"#,
+            format_rfc3339_millis(self.at)
+        );
+        push_json(&mut line, self.method);
+        line.extend_from_slice(br#","path":"#);
+        push_json(&mut line, truncated(self.path));
+        let _ = write!(line, r#","status":{}"#, self.status);
+        let key = self.key.map(truncated);
+        for (name, value) in [
+            ("subject", self.subject),
+            ("key", key),
+            ("cache", self.cache),
+            ("reason", self.reason),
+        ] {
+            if let Some(value) = value {
+                let _ = write!(line, r#","{name}":"#);
+                push_json(&mut line, value);
+            }
+        }
+        let millis = self.duration.as_secs_f64() * 1000.0;
+        let _ = writeln!(
+            line,
+            r#","bytes":{},"duration_ms":{millis:.3},"trace_id":"{}"}}"#,
+            self.bytes, self.trace_id
+        );
+        line
+    }
+
+    fn text(&self) -> Vec<u8> {
+        let mut line = Vec::with_capacity(256);
+        let path = truncated(self.path).escape_default();
+        let time = format_rfc3339_millis(self.at);
+        let _ = write!(line, "{time} {} {path} {}", self.method.escape_default(), self.status);
+        for value in [self.subject, self.cache, self.reason].into_iter().flatten() {
+            let _ = write!(line, " {}", value.escape_default());
+        }
+        let _ = writeln!(line, " {} B {:.3} ms", self.bytes, self.duration.as_secs_f64() * 1000.0);
+        line
+    }
+}
+
+fn truncated(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_PATH)).unwrap_or_default()
+}
+
+/// Appends `text` as a JSON string. Writing to memory can't fail, nor can text be no JSON.
+fn push_json(line: &mut Vec<u8>, text: &str) {
+    let _ = serde_json::to_writer(line, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(path: &str) -> AccessLine<'_> {
+        AccessLine {
+            at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_208_000_123),
+            method: "GET",
+            path,
+            status: 200,
+            subject: Some("plugin:techdocs"),
+            key: Some("default/component/shop/index.html"),
+            cache: Some("hit"),
+            reason: None,
+            bytes: 20_480,
+            duration: Duration::from_micros(85),
+            trace_id: TraceId::of_request(&http::HeaderMap::new()),
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_json_object() {
+        let text = line("/static/docs/a\"b\\c\n\u{2028}é").json();
+        assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value["path"], "/static/docs/a\"b\\c\n\u{2028}é");
+        assert_eq!(value["time"], "2024-02-29T12:00:00.123Z");
+        assert_eq!(value["subject"], "plugin:techdocs");
+        assert_eq!(value["duration_ms"], 0.085);
+        assert!(value.get("reason").is_none());
+    }
+
+    #[test]
+    fn a_long_path_is_cut_at_a_character() {
+        let text = line(&"é".repeat(5000)).json();
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert!(value["path"].as_str().unwrap().len() <= MAX_PATH);
+    }
+
+    #[test]
+    fn a_stuck_log_drops_lines_and_counts_them() {
+        struct Stuck(std::sync::mpsc::Receiver<()>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _ = self.0.recv();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (release, stuck) = std::sync::mpsc::channel();
+        let instruments = Arc::new(Instruments::new().unwrap());
+        let log = AccessLog::to(Stuck(stuck), true, Arc::clone(&instruments));
+        for _ in 0..QUEUE + 4096 {
+            log.write(&line("/x"));
+        }
+        drop(release);
+        drop(log);
+        let metrics = instruments.prometheus().unwrap();
+        let dropped = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("callboard_access_log_dropped_total "))
+            .unwrap();
+        assert!(dropped.parse::<f64>().unwrap() > 0.0);
+    }
+}
