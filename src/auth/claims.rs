@@ -42,6 +42,11 @@ impl Claims {
         self.present(name).is_some()
     }
 
+    /// Whether the claim is there, be it `null`.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// `aud`: one string or a list (RFC 7519 §4.1.3).
     pub(super) fn audiences(&self) -> Vec<&str> {
         match self.0.get("aud") {

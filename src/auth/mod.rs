@@ -132,7 +132,7 @@ impl Authenticator {
         let now = self.clock.now();
         let principal = self.identify(token, &digest, credential, now).await?;
         self.accepts_way(&principal, credential)?;
-        self.access.admit(&principal)?;
+        self.access.admit(&principal, self.options.users)?;
         let principal = Arc::new(principal);
         self.remembered
             .insert(digest, Arc::clone(&principal), now, self.options.clock_tolerance);
@@ -194,17 +194,13 @@ impl Authenticator {
     /// Whether a verified caller has shown its token in a way that is good for what it asks.
     fn accepts_way(&self, principal: &Principal, credential: &Credential<'_>) -> Result<(), AuthError> {
         match credential {
-            Credential::Cookie(_) if !principal.is_user_in_person() => Err(AuthError::CookieKind),
-            _ if principal.is_user_in_person() => {
-                self.accepts_users(credential)?;
-                match credential {
-                    Credential::Bearer {
-                        resource: Resource::Other,
-                        ..
-                    } if principal.limited() => Err(AuthError::Limited),
-                    _ => Ok(()),
-                }
-            }
+            // The cookie is made for limited tokens, which is all that a stolen one shall ever be worth.
+            Credential::Cookie(_) if !principal.limited() => Err(AuthError::CookieKind),
+            Credential::Bearer {
+                resource: Resource::Other,
+                ..
+            } if principal.limited() && self.options.users => Err(AuthError::Limited),
+            _ if principal.is_user_in_person() => self.accepts_users(credential),
             _ => Ok(()),
         }
     }

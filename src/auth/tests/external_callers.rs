@@ -231,3 +231,22 @@ async fn every_issuer_that_fits_is_tried_and_the_most_telling_refusal_told() {
     scene.hand.advance(Duration::from_secs(11));
     assert_eq!(scene.verdict(&token(&scene.auth)).await, "503 keys_unavailable");
 }
+
+#[tokio::test]
+async fn other_issuers_token_need_not_name_its_key_if_there_is_only_one() {
+    let scene = Scene::with_publisher(|options, publisher| {
+        options.external = vec![access(issuer(publisher, "/ci"))];
+        options.allow = vec!["external:*".to_owned()];
+    })
+    .await;
+    let token = scene
+        .techdocs
+        .sign(&json!({"alg": "ES256"}), &json!({"sub": "ci", "exp": START + 9999}))
+        .unwrap();
+    let both = json!({"keys": [scene.techdocs.public_jwk(), scene.auth.public_jwk()]});
+    scene.publisher.set("/ci", Answer::Json(both));
+    assert_eq!(scene.verdict(&token).await, "401 unknown_key");
+    scene.publisher.set("/ci", Answer::Json(scene.techdocs.public_jwks()));
+    scene.hand.advance(Duration::from_secs(601));
+    assert_eq!(scene.verdict(&token).await, "external:ci");
+}

@@ -181,22 +181,6 @@ async fn plugin_whose_key_set_vanishes_is_treated_as_an_outage() {
 }
 
 #[tokio::test]
-async fn key_without_a_name_in_the_token_must_be_the_only_one() {
-    let scene = Scene::new().await;
-    let header = json!({"typ": "vnd.backstage.plugin", "alg": "ES256"});
-    let claims = json!({"sub": "techdocs", "aud": "callboard", "iat": START, "exp": START + 3600});
-    let token = scene.techdocs.sign(&header, &claims).unwrap();
-    let both = json!({"keys": [scene.techdocs.public_jwk(), scene.auth.public_jwk()]});
-    scene.publisher.set(&plugin_path("techdocs"), Answer::Json(both));
-    assert_eq!(scene.verdict(&token).await, "401 unknown_key");
-    scene
-        .publisher
-        .set(&plugin_path("techdocs"), Answer::Json(scene.techdocs.public_jwks()));
-    scene.hand.advance(Duration::from_secs(601));
-    assert_eq!(scene.verdict(&token).await, "plugin:techdocs");
-}
-
-#[tokio::test]
 async fn endpoint_that_is_down_is_not_asked_for_every_request() {
     let scene = Scene::new().await;
     scene.publisher.set(&plugin_path("techdocs"), Answer::Status(503));
