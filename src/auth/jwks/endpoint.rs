@@ -19,22 +19,16 @@ use url::Url;
 
 use super::budget::Budget;
 use super::fetch::{self, FetchError, Found};
-use super::unknown_kids::UnknownKids;
+use super::state::{Age, FIRST_PAUSE, State};
 use crate::auth::key_set::{KeySet, MAX_KID_BYTES};
 use crate::auth::options::JwksOptions;
 use crate::clock::{Clock, Timestamp};
 
 /// How long "no such plugin" is believed of a plugin that is configured to read: it may just be starting.
-pub(super) const ABSENT_FOR: Duration = Duration::from_secs(10);
+const ABSENT_FOR: Duration = Duration::from_secs(10);
 
 /// How long it is believed of any other.
-pub(super) const STRANGER_ABSENT_FOR: Duration = Duration::from_secs(60);
-
-/// The pause after a first failed fetch; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const STRANGER_ABSENT_FOR: Duration = Duration::from_secs(60);
 
 /// The most fetches that one question waits for: one for keys that are missing or old, and one for a `kid` that is not
 /// among them after all.
@@ -69,32 +63,6 @@ pub(in crate::auth) struct Endpoint {
     /// For every fetch, where the endpoint is a stranger's.
     shared: Option<Arc<Budget>>,
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    keys: Option<(KeySet, Timestamp)>,
-    absent_since: Option<Timestamp>,
-    failure: Option<Failure>,
-    unknown_kids: UnknownKids,
-    /// Good answers so far: who sees it grow knows that the keys are newer than the question.
-    answers: u64,
-    /// Closed when the fetch that is under way has landed.
-    flight: Option<watch::Receiver<()>>,
-}
-
-/// The last fetch failed, and perhaps those before.
-#[derive(Debug, Clone)]
-struct Failure {
-    pause: Duration,
-    retry_at: Timestamp,
-    error: Arc<FetchError>,
-}
-
-/// Whether keys must be read again before they are used once more, if that is possible.
-enum Age {
-    Fresh,
-    Old,
 }
 
 /// What a question comes to, for now.
@@ -282,43 +250,6 @@ impl Endpoint {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// The keys, unless they are too old even for an outage.
-    fn usable_keys(&self, now: Timestamp, options: &JwksOptions) -> Option<(KeySet, Age)> {
-        let (keys, read_at) = self.keys.as_ref()?;
-        let age = match now.since(*read_at) {
-            age if age < options.refresh_after => Age::Fresh,
-            age if age < options.refresh_after.saturating_add(options.outage_grace) => Age::Old,
-            _ => return None,
-        };
-        Some((keys.clone(), age))
-    }
-
-    /// Takes in a good answer: these keys, or that there are none to be had.
-    fn learn(&mut self, keys: Option<(KeySet, Timestamp)>, absent_since: Option<Timestamp>) {
-        self.keys = keys;
-        self.absent_since = absent_since;
-        self.failure = None;
-        self.answers += 1;
-        self.flight = None;
-    }
-
-    /// Takes in that a fetch failed, and returns how long to leave the endpoint alone.
-    fn fail(&mut self, error: Arc<FetchError>, now: Timestamp) -> Duration {
-        let pause = self
-            .failure
-            .as_ref()
-            .map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
-        self.failure = Some(Failure {
-            pause,
-            retry_at: now.plus(pause),
-            error,
-        });
-        self.flight = None;
-        pause
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod algorithms;
 mod backstage_tokens;
+mod errors;
 mod external_callers;
 mod key_sets;
 mod memory;
 mod publisher;
+mod strangers;
 
 use std::sync::Arc;
 use std::time::Duration;
