@@ -215,6 +215,35 @@ async fn endpoint_that_hangs_costs_its_time_out_once() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_an_endpoint_that_hung_last_time_while_its_keys_are_known() {
+    let scene = Scene::with(|options| options.jwks.timeout = Duration::from_millis(50)).await;
+    assert_eq!(scene.verdict(&scene.plugin_token(json!({}))).await, "plugin:techdocs");
+    scene.publisher.set(&plugin_path("techdocs"), Answer::Silence);
+    scene.hand.advance(Duration::from_secs(600));
+    assert_eq!(scene.verdict(&scene.plugin_token(json!({}))).await, "plugin:techdocs");
+    scene.hand.advance(MINUTE);
+    let token = scene.plugin_token(json!({}));
+    let credential = bearer(&token);
+    let at_once = futures_util::poll!(Box::pin(scene.room.verify(&credential)));
+    assert!(matches!(at_once, std::task::Poll::Ready(Ok(_))));
+}
+
+#[tokio::test]
+async fn answer_from_elsewhere_is_refused_even_if_the_client_follows_redirections() {
+    let scene = Scene::new().await;
+    scene
+        .publisher
+        .set("/elsewhere", Answer::Json(scene.techdocs.public_jwks()));
+    scene
+        .publisher
+        .set(&plugin_path("techdocs"), Answer::RedirectTo("/elsewhere".to_owned()));
+    let follower = reqwest::Client::builder().no_proxy().build().unwrap();
+    let room = Authenticator::new(scene.room.options.clone(), scene.room.clock.clone(), follower);
+    let token = scene.plugin_token(json!({}));
+    assert_eq!(told(room.verify(&bearer(&token)).await), "503 keys_unavailable");
+}
+
+#[tokio::test]
 async fn answers_that_are_no_key_set_are_failures() {
     for answer in [
         Answer::Text("<html>".to_owned()),

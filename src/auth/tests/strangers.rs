@@ -72,3 +72,21 @@ async fn company_that_lets_every_plugin_read_can_start_with_many() {
         assert_eq!(scene.verdict(&token).await, format!("plugin:{plugin}"));
     }
 }
+
+#[tokio::test]
+async fn inventing_plugins_pushes_out_none_that_is_real() {
+    let scene = Scene::new().await;
+    let catalog = SigningKey::generate().unwrap();
+    scene
+        .publisher
+        .set(&plugin_path("catalog"), Answer::Json(catalog.public_jwks()));
+    let stranger = |n: u64| plugin_token(&catalog, START, json!({"sub": "catalog", "n": n}));
+    assert_eq!(scene.verdict(&stranger(0)).await, "403 not_allowed");
+    for n in 0..1000 {
+        scene
+            .verdict(&scene.plugin_token(json!({"sub": format!("invented-{n}")})))
+            .await;
+    }
+    assert_eq!(scene.verdict(&stranger(1)).await, "403 not_allowed");
+    assert_eq!(scene.publisher.asked(&plugin_path("catalog")), 1);
+}
