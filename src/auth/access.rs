@@ -30,24 +30,29 @@ impl Access {
         Self(allow.iter().map(pattern).collect())
     }
 
-    /// Lets `principal` pass if it is listed. A plugin that asks for a user vouches for what it asks, so that it is the
-    /// plugin that must be.
-    pub(super) fn admit(&self, principal: &Principal) -> Result<(), AuthError> {
-        let admitted = match (principal.actor(), principal.kind()) {
-            (Some(actor), _) => self.lists(actor),
-            // A user's subject is whatever the sign-in resolver chose: it never passes for a plugin or a machine.
-            (None, Kind::User) if has_prefix_of_a_service(principal.subject()) => false,
-            // Configured subjects may be listed with the prefix that Backstage's documentation shows them with.
-            (None, Kind::External) => {
-                self.lists(principal.subject()) || self.lists(&format!("external:{}", principal.subject()))
-            }
-            (None, _) => self.lists(principal.subject()),
+    /// Lets `principal` pass if it is listed. A plugin that asks for a user vouches for what it asks, so that it is
+    /// enough if the plugin is; where `users` may come by themselves it is enough as well if the user is.
+    pub(super) fn admit(&self, principal: &Principal, users: bool) -> Result<(), AuthError> {
+        let admitted = match principal.actor() {
+            Some(actor) => self.lists(actor) || (users && self.lists_as(principal)),
+            None => self.lists_as(principal),
         };
         if admitted {
             return Ok(());
         }
-        let subject = principal.actor().unwrap_or(principal.subject()).to_owned();
-        Err(AuthError::NotAllowed { subject })
+        let actor = principal.actor().map(str::to_owned);
+        Err(AuthError::NotAllowed { subject: principal.subject().to_owned(), actor })
+    }
+
+    fn lists_as(&self, principal: &Principal) -> bool {
+        let subject = principal.subject();
+        match principal.kind() {
+            // A user's subject is whatever the sign-in resolver chose: it never passes for a plugin or a machine.
+            Kind::User if has_prefix_of_a_service(subject) => false,
+            // Configured subjects may be listed with the prefix that Backstage's documentation shows them with.
+            Kind::External => self.lists(subject) || self.lists(&format!("external:{subject}")),
+            _ => self.lists(subject),
+        }
     }
 
     /// Whether the plugin is listed, by its name or under a pattern.
@@ -103,7 +108,7 @@ mod tests {
     const LATER: Timestamp = Timestamp::from_secs(1);
 
     fn admits(allow: &str, principal: &Principal) -> bool {
-        Access::new(&[allow.to_owned()]).admit(principal).is_ok()
+        Access::new(&[allow.to_owned()]).admit(principal, false).is_ok()
     }
 
     #[test]
@@ -131,12 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn actor_decides_for_its_user() {
+    fn actor_is_enough_and_so_is_the_user_where_users_are_let_in() {
         let jane = || Principal::user("user:default/jane", true, LATER);
         let through_techdocs = jane().through(Principal::plugin("techdocs", LATER));
         assert!(admits("plugin:techdocs", &through_techdocs));
         assert!(!through_techdocs.limited());
-        assert!(!admits("user:default/jane", &through_techdocs));
+        let only_jane = Access::new(&["user:default/jane".to_owned()]);
+        assert!(only_jane.admit(&through_techdocs, true).is_ok());
+        assert!(only_jane.admit(&through_techdocs, false).is_err());
     }
 
     #[test]

@@ -18,26 +18,24 @@ impl Authenticator {
         }
         self.check_audience(jws)?;
         let expires_at = jws.claims.lifetime(now, self.options.clock_tolerance, IssuedAt::Required)?;
+        jws.named_key()?;
         let keys = self.issuers.plugin(id, self.access.welcomes_plugin(id))?;
         keys.verify(jws, id).await?;
         let plugin = Principal::plugin(id, expires_at);
-        if !jws.claims.has("obo") {
+        if !jws.claims.names("obo") {
             return Ok(plugin);
         }
         let user = self.verify_on_behalf_of(jws, now).await.map_err(|error| AuthError::OnBehalfOf(Box::new(error)))?;
         Ok(user.through(plugin))
     }
 
-    /// The user's token in a plugin's claim `obo`. It is taken whether or not users may come by themselves, and
-    /// whether or not it is a limited one.
+    /// The limited user token in a plugin's claim `obo`, taken whether or not users may come by themselves.
     async fn verify_on_behalf_of(&self, plugins: &Jws<'_>, now: Timestamp) -> Result<Principal, AuthError> {
         let token = plugins.claims.text("obo").ok_or(AuthError::Malformed("obo is not a string"))?;
         let jws = Jws::parse(token)?;
         match jws.kind() {
-            kind @ (TokenKind::User | TokenKind::LimitedUser | TokenKind::OldUser) => {
-                self.verify_user(&jws, kind, now).await
-            }
-            TokenKind::Plugin | TokenKind::External => Err(AuthError::UnknownToken),
+            TokenKind::LimitedUser => self.verify_user(&jws, TokenKind::LimitedUser, now).await,
+            _ => Err(AuthError::UnknownToken),
         }
     }
 
@@ -51,6 +49,7 @@ impl Authenticator {
         let entity_ref = jws.claims.subject()?;
         let iat = if kind == TokenKind::OldUser { IssuedAt::Optional } else { IssuedAt::Required };
         let expires_at = jws.claims.lifetime(now, self.options.clock_tolerance, iat)?;
+        jws.named_key()?;
         self.issuers.users()?.verify(jws, "auth").await?;
         Ok(Principal::user(entity_ref, kind == TokenKind::LimitedUser, expires_at))
     }

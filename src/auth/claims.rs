@@ -42,6 +42,11 @@ impl Claims {
         self.present(name).is_some()
     }
 
+    /// Whether the claim is there, be it `null`.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// `aud`: one string or a list (RFC 7519 §4.1.3).
     pub(super) fn audiences(&self) -> Vec<&str> {
         match self.0.get("aud") {
@@ -54,7 +59,8 @@ impl Claims {
     /// Checks `exp`, `nbf` and `iat` and returns `exp`.
     pub(super) fn lifetime(&self, now: Timestamp, tolerance: Duration, iat: IssuedAt) -> Result<Timestamp, AuthError> {
         let expired_at = self.instant("exp")?.ok_or(AuthError::MissingClaim("exp"))?;
-        if is_over(expired_at, now, tolerance) {
+        // At that very instant it has expired, not after it (RFC 7519 §4.1.4).
+        if now >= expired_at.plus(tolerance) {
             return Err(AuthError::Expired { expired_at, now });
         }
         if iat == IssuedAt::Required && !self.has("iat") {
@@ -83,12 +89,6 @@ impl Claims {
     fn present(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }
-}
-
-/// Whether something that lasts until `end` is over, be the clocks up to `tolerance` apart. It is over at that very
-/// instant, not after it (RFC 7519 §4.1.4).
-pub(super) fn is_over(end: Timestamp, now: Timestamp, tolerance: Duration) -> bool {
-    now >= end.plus(tolerance)
 }
 
 #[cfg(test)]

@@ -43,8 +43,8 @@ impl<'a> Credential<'a> {
     /// Finds the credential in `headers`.
     ///
     /// A bearer token goes before the cookie, whatever either is worth: a request with a bad bearer token is refused
-    /// even beside a good cookie. Another scheme beside a cookie leaves the cookie to decide, as
-    /// `httpAuthServiceFactory` does. The cookie counts for static files, and only where `cookies` says so.
+    /// even beside a good cookie. Another scheme, or a header that can't be read as a bearer token, leaves a cookie to
+    /// decide, as `httpAuthServiceFactory` does. The cookie counts for static files, and only where `cookies` says so.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl<'a> Credential<'a> {
             return Ok(Self::Cookie(token));
         }
         match authorization {
-            Authorization::OtherScheme => Err(AuthError::UnsupportedScheme),
+            Authorization::Other => Err(AuthError::Scheme),
             _ => Ok(Self::Absent),
         }
     }
@@ -90,7 +90,8 @@ impl fmt::Debug for Credential<'_> {
 enum Authorization<'a> {
     Absent,
     Bearer(&'a str),
-    OtherScheme,
+    /// Another scheme, or no token or several words behind ours.
+    Other,
 }
 
 impl<'a> Authorization<'a> {
@@ -103,16 +104,20 @@ impl<'a> Authorization<'a> {
             // Whoever stands in front of us may have looked at the other one.
             return Err(AuthError::SeveralAuthorizations);
         }
-        let value = value.as_bytes();
-        let (scheme, rest) = match value.iter().position(|&byte| byte == b' ') {
-            Some(space) => value.split_at(space),
-            None => (value, &[][..]),
-        };
-        if !scheme.eq_ignore_ascii_case(b"bearer") {
-            return Ok(Self::OtherScheme);
+        match word_after_bearer(value.as_bytes()) {
+            Some(word) => token(word).map(Self::Bearer),
+            None => Ok(Self::Other),
         }
-        token(rest.trim_ascii_start()).map(Self::Bearer)
     }
+}
+
+/// The scheme in any case, one space or more, and a single word.
+fn word_after_bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked(b"bearer".len())?;
+    let start = rest.iter().position(|&byte| byte != b' ')?;
+    let word = rest.get(start..)?;
+    let readable = scheme.eq_ignore_ascii_case(b"bearer") && start > 0 && !word.iter().any(u8::is_ascii_whitespace);
+    readable.then_some(word)
 }
 
 /// The first `backstage-auth` cookie that holds anything. HTTP/2 clients may spread cookies over several headers
@@ -180,15 +185,17 @@ mod tests {
 
     #[test]
     fn bearer_that_is_no_token_is_refused() {
-        for value in ["Bearer", "Bearer ", "Bearer a b", "Bearer \u{e4}", "bearer a\tb"] {
-            assert_eq!(found(&[("authorization", value)]), "malformed", "{value:?}");
+        assert_eq!(found(&[("authorization", "Bearer \u{e4}")]), "malformed");
+        for value in ["Bearer", "Bearer ", "Bearer a b", "bearer a\tb", "Bearer\ta", "Beareré", ""] {
+            assert_eq!(found(&[("authorization", value)]), "scheme", "{value:?}");
+            assert_eq!(found(&[("authorization", value), ("cookie", "backstage-auth=c")]), "cookie c", "{value:?}");
         }
     }
 
     #[test]
     fn bearer_goes_before_the_cookie_even_if_it_is_bad() {
         assert_eq!(found(&[("authorization", "Bearer a"), ("cookie", "backstage-auth=c")]), "bearer a");
-        assert_eq!(found(&[("authorization", "Bearer"), ("cookie", "backstage-auth=c")]), "malformed");
+        assert_eq!(found(&[("authorization", "Bearer \u{e4}"), ("cookie", "backstage-auth=c")]), "malformed");
     }
 
     #[test]

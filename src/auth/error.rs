@@ -18,9 +18,9 @@ pub enum AuthError {
     /// No credential at all.
     #[error("no credentials")]
     Missing,
-    /// `Authorization` with a scheme other than `Bearer`.
-    #[error("unsupported authorization scheme")]
-    UnsupportedScheme,
+    /// `Authorization` is something other than `Bearer` and a token.
+    #[error("Authorization header without a bearer token")]
+    Scheme,
     /// More than one `Authorization` header.
     #[error("several Authorization headers")]
     SeveralAuthorizations,
@@ -101,13 +101,13 @@ pub enum AuthError {
     /// A limited user token for something other than a static file.
     #[error("limited user token for something other than a static file")]
     Limited,
-    /// The cookie holds something other than a user's token.
-    #[error("cookie holds no user token")]
+    /// The cookie holds something other than a limited user token.
+    #[error("cookie holds no limited user token")]
     CookieKind,
     /// The configuration names no backend whose keys could be read.
     #[error("no backend is configured whose keys could verify the token")]
     NoBackend,
-    /// The user's token inside a plugin's is no good.
+    /// The user's token inside a plugin's is no good, or no limited one.
     #[error("token in obo claim")]
     OnBehalfOf(#[source] Box<AuthError>),
     /// The external token is restricted to other plugins or permissions.
@@ -117,10 +117,12 @@ pub enum AuthError {
         subject: String,
     },
     /// A verified caller whom `callboard.auth.allow` doesn't name.
-    #[error("{subject:?} may not read")]
+    #[error("{subject:?} may not read, nor may {actor:?} for it")]
     NotAllowed {
         /// Who it is.
         subject: String,
+        /// The plugin that asks on its behalf.
+        actor: Option<String>,
     },
     /// The keys that would tell aren't known, and can't be had just now.
     #[error("key set unavailable")]
@@ -149,7 +151,7 @@ impl AuthError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Missing => "missing",
-            Self::UnsupportedScheme => "scheme",
+            Self::Scheme => "scheme",
             Self::SeveralAuthorizations => "several_headers",
             Self::TooLarge { .. } => "too_large",
             Self::Malformed(_) => "malformed",
@@ -209,7 +211,7 @@ impl AuthError {
     pub fn public_message(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Missing => "No credentials: send a Backstage token as 'Authorization: Bearer <token>'",
-            Self::UnsupportedScheme => "Unsupported authorization scheme: send 'Authorization: Bearer <token>'",
+            Self::Scheme => "The Authorization header holds no bearer token: send 'Authorization: Bearer <token>'",
             Self::SeveralAuthorizations => "Several Authorization headers: send one",
             Self::TooLarge { .. } => "The token is too long: at most 16 KiB are accepted",
             Self::Malformed(_) => "The token is malformed: send a Backstage token or a configured external token",
@@ -232,7 +234,9 @@ impl AuthError {
             Self::Signature => "The token's signature does not match its issuer's published key",
             Self::UsersOff => "User tokens are not accepted here: use a plugin token, or see callboard.auth.users",
             Self::Limited => "A limited user token is good for static files only: send a full user token",
-            Self::CookieKind => "The cookie 'backstage-auth' must hold a user token: send others as a bearer token",
+            Self::CookieKind => {
+                "The cookie 'backstage-auth' must hold a limited user token: send others as a bearer token"
+            }
             Self::NoBackend => "Backstage tokens can't be verified here: backend.baseUrl is not configured",
             Self::OnBehalfOf(inner) => {
                 return Cow::Owned(format!("The user token inside the plugin token: {}", inner.public_message()));
@@ -240,8 +244,8 @@ impl AuthError {
             Self::Restricted { .. } => {
                 "The token's accessRestrictions leave out reading docs: they need plugin 'techdocs' and 'catalog.entity.read'"
             }
-            Self::NotAllowed { subject } => {
-                let subject: String = subject.chars().take(200).collect();
+            Self::NotAllowed { subject, actor } => {
+                let subject: String = actor.as_ref().unwrap_or(subject).chars().take(200).collect();
                 return Cow::Owned(format!("'{subject}' may not read here: add it to callboard.auth.allow"));
             }
             Self::KeysUnavailable { .. } => "The keys to verify the token with can't be read just now: try again",
@@ -252,7 +256,7 @@ impl AuthError {
     pub fn www_authenticate(&self) -> Option<&'static str> {
         match self {
             Self::KeysUnavailable { .. } => None,
-            Self::Missing | Self::UnsupportedScheme => Some("Bearer realm=\"callboard\""),
+            Self::Missing | Self::Scheme => Some("Bearer realm=\"callboard\""),
             Self::SeveralAuthorizations | Self::TooLarge { .. } => {
                 Some("Bearer realm=\"callboard\", error=\"invalid_request\"")
             }
@@ -261,6 +265,14 @@ impl AuthError {
             }
             Self::OnBehalfOf(inner) => inner.www_authenticate(),
             _ => Some("Bearer realm=\"callboard\", error=\"invalid_token\""),
+        }
+    }
+
+    /// Whom the token is known to belong to, where it was verified all the same: for the access log.
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Restricted { subject } | Self::NotAllowed { subject, .. } => Some(subject),
+            _ => None,
         }
     }
 

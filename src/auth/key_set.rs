@@ -184,3 +184,54 @@ fn rsa(jwk: &Jwk) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
 fn member(value: &Option<String>) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(value.as_ref()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::mint::SigningKey;
+
+    #[test]
+    fn unusable_keys_are_skipped_and_counted() {
+        let good = SigningKey::generate().unwrap().public_jwk();
+        let with = |name: &str, value: Value| {
+            let mut jwk = good.clone();
+            jwk[name] = value;
+            jwk
+        };
+        let keys = json!({"keys": [
+            good,
+            with("kty", json!("EX")),
+            with("alg", json!("ES384")),
+            with("alg", json!("none")),
+            with("crv", json!("P-384")),
+            with("x", json!("AA")),
+            with("y", good["x"].clone()),
+            with("use", json!("enc")),
+            with("kid", json!("k".repeat(MAX_KID_BYTES + 1))),
+            with("kid", json!(7)),
+            {"kty": "RSA", "n": "AA", "e": "AQAB"},
+            {"kty": "OKP", "crv": "Ed25519", "x": "AA"},
+            {"kty": "OKP", "crv": "X25519", "x": good["x"]},
+            null,
+        ]});
+        let set = KeySet::parse(keys.to_string().as_bytes()).unwrap();
+        assert_eq!((set.len(), set.skipped()), (1, 13));
+    }
+
+    #[test]
+    fn number_of_keys_is_bounded() {
+        let jwk = SigningKey::generate().unwrap().public_jwk();
+        let set = KeySet::parse(json!({"keys": vec![jwk; MAX_KEYS + 10]}).to_string().as_bytes()).unwrap();
+        assert_eq!((set.len(), set.skipped()), (MAX_KEYS, 10));
+    }
+
+    #[test]
+    fn what_is_no_key_set_is_an_error() {
+        for text in ["", "[]", "{}", r#"{"keys":null}"#, r#"{"keys":{}}"#, "{\"keys\":[]"] {
+            assert!(KeySet::parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(KeySet::parse(br#"{"keys":[],"more":1}"#).unwrap().is_empty());
+    }
+}

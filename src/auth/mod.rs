@@ -27,6 +27,8 @@ pub mod mint;
 mod options;
 mod principal;
 mod remembered;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,7 +47,7 @@ use self::external::External;
 use self::jwks::Issuers;
 use self::jws::{Jws, TokenKind};
 use self::remembered::{Remembered, TokenDigest};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 /// Tells who asks. Share it in an `Arc`.
 pub struct Authenticator {
@@ -103,11 +105,7 @@ impl Authenticator {
             return Some(Arc::clone(&self.anonymous));
         }
         let token = TokenDigest::of(credential.token()?.as_bytes());
-        let principal = self.remembered.get(&token)?;
-        if self.is_over(&principal) {
-            self.remembered.forget(&token);
-            return None;
-        }
+        let principal = self.remembered.get(&token, self.clock.now())?;
         // Remembered is the token, not the way that it was shown.
         self.accepts_way(&principal, credential).is_ok().then_some(principal)
     }
@@ -123,11 +121,12 @@ impl Authenticator {
         }
         let token = credential.token().ok_or(AuthError::Missing)?;
         let digest = TokenDigest::of(token.as_bytes());
-        let principal = self.identify(token, &digest, credential).await?;
+        let now = self.clock.now();
+        let principal = self.identify(token, &digest, credential, now).await?;
         self.accepts_way(&principal, credential)?;
-        self.access.admit(&principal)?;
+        self.access.admit(&principal, self.options.users)?;
         let principal = Arc::new(principal);
-        self.remembered.insert(digest, Arc::clone(&principal));
+        self.remembered.insert(digest, Arc::clone(&principal), now, self.options.clock_tolerance);
         Ok(principal)
     }
 
@@ -149,8 +148,8 @@ impl Authenticator {
         token: &str,
         digest: &TokenDigest,
         credential: &Credential<'_>,
+        now: Timestamp,
     ) -> Result<Principal, AuthError> {
-        let now = self.clock.now();
         let jws = match Jws::parse(token) {
             Ok(jws) => jws,
             Err(malformed) => {
@@ -175,16 +174,12 @@ impl Authenticator {
     /// Whether a verified caller has shown its token in a way that is good for what it asks.
     fn accepts_way(&self, principal: &Principal, credential: &Credential<'_>) -> Result<(), AuthError> {
         match credential {
-            Credential::Cookie(_) if !principal.is_user_in_person() => Err(AuthError::CookieKind),
-            _ if principal.is_user_in_person() => {
-                self.accepts_users(credential)?;
-                match credential {
-                    Credential::Bearer { resource: Resource::Other, .. } if principal.limited() => {
-                        Err(AuthError::Limited)
-                    }
-                    _ => Ok(()),
-                }
+            // The cookie is made for limited tokens, which is all that a stolen one shall ever be worth.
+            Credential::Cookie(_) if !principal.limited() => Err(AuthError::CookieKind),
+            Credential::Bearer { resource: Resource::Other, .. } if principal.limited() && self.options.users => {
+                Err(AuthError::Limited)
             }
+            _ if principal.is_user_in_person() => self.accepts_users(credential),
             _ => Ok(()),
         }
     }
@@ -196,11 +191,6 @@ impl Authenticator {
             Credential::Bearer { .. } | Credential::Absent => self.options.users,
         };
         if accepted { Ok(()) } else { Err(AuthError::UsersOff) }
-    }
-
-    fn is_over(&self, principal: &Principal) -> bool {
-        let now = self.clock.now();
-        principal.expires_at().is_some_and(|end| claims::is_over(end, now, self.options.clock_tolerance))
     }
 }
 

@@ -69,7 +69,7 @@ impl Principal {
     }
 
     /// Who it is: `plugin:techdocs`, an external caller's configured subject, `external:ci:build`,
-    /// `user:default/jane` or `anonymous`. Free of control characters for all but external issuers' own subjects.
+    /// `user:default/jane` or `anonymous`. It is as its issuer wrote it: to be escaped where it is printed.
     pub fn subject(&self) -> &str {
         &self.subject
     }

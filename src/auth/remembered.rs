@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use moka::policy::EvictionPolicy;
@@ -9,6 +10,7 @@ use moka::sync::Cache;
 use subtle::ConstantTimeEq;
 
 use super::principal::Principal;
+use crate::clock::Timestamp;
 
 /// SHA-256 of a whole token: what a token is remembered by, so that a copy of the memory opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +61,18 @@ impl Hasher for Unhashed {
     }
 }
 
-/// A bounded memory of verified tokens. It knows nothing of time: who asks must look at
-/// [`Principal::expires_at`].
-pub(super) struct Remembered(Cache<TokenDigest, Arc<Principal>, BuildHasherDefault<Unhashed>>);
+/// How long a token is remembered at most, however long it lasts: then its issuer must still publish its key. Backstage's
+/// own tokens last no longer.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// A bounded memory of verified tokens, each good until it expires.
+pub(super) struct Remembered(Cache<TokenDigest, Entry, BuildHasherDefault<Unhashed>>);
+
+#[derive(Clone)]
+struct Entry {
+    principal: Arc<Principal>,
+    until: Timestamp,
+}
 
 impl Remembered {
     /// Backstage mints a token per call, so that most are used once and all die within the hour: what was used least
@@ -71,15 +82,25 @@ impl Remembered {
         Self(cache.build_with_hasher(BuildHasherDefault::default()))
     }
 
-    pub(super) fn get(&self, token: &TokenDigest) -> Option<Arc<Principal>> {
-        self.0.get(token)
+    pub(super) fn get(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<Principal>> {
+        let Entry { principal, until } = self.0.get(token)?;
+        if now >= until {
+            self.0.invalidate(token);
+            return None;
+        }
+        Some(principal)
     }
 
-    pub(super) fn insert(&self, token: TokenDigest, principal: Arc<Principal>) {
-        self.0.insert(token, principal);
+    /// Remembers whose token it is for as long as it is good, `tolerance` counted in.
+    pub(super) fn insert(&self, token: TokenDigest, principal: Arc<Principal>, now: Timestamp, tolerance: Duration) {
+        let longest = now.plus(LONGEST);
+        let until = principal.expires_at().map_or(longest, |end| end.plus(tolerance).min(longest));
+        self.0.insert(token, Entry { principal, until });
     }
 
-    pub(super) fn forget(&self, token: &TokenDigest) {
-        self.0.invalidate(token);
+    /// Does now what would otherwise be done along with later calls, evictions above all.
+    #[cfg(test)]
+    pub(super) fn run_pending_tasks(&self) {
+        self.0.run_pending_tasks();
     }
 }

@@ -21,11 +21,8 @@ const FLOORS: &[&[&str]] = &[
 
 #[test]
 fn imports_point_downward() {
-    let floors: BTreeMap<&str, usize> = FLOORS
-        .iter()
-        .enumerate()
-        .flat_map(|(floor, rooms)| rooms.iter().map(move |room| (*room, floor)))
-        .collect();
+    let floors: BTreeMap<&str, usize> =
+        FLOORS.iter().enumerate().flat_map(|(floor, rooms)| rooms.iter().map(move |room| (*room, floor))).collect();
     let mut wrong = Vec::new();
     for file in sources() {
         let text = std::fs::read_to_string(&file).unwrap();
@@ -33,13 +30,9 @@ fn imports_point_downward() {
         if matches!(room.as_str(), "lib" | "main") {
             continue;
         }
-        let floor = *floors
-            .get(room.as_str())
-            .unwrap_or_else(|| panic!("{room} has no floor: put it on the map"));
+        let floor = *floors.get(room.as_str()).unwrap_or_else(|| panic!("{room} has no floor: put it on the map"));
         for import in imports(&text) {
-            let below = floors
-                .get(import.as_str())
-                .unwrap_or_else(|| panic!("{import} has no floor"));
+            let below = floors.get(import.as_str()).unwrap_or_else(|| panic!("{import} has no floor"));
             if import != room && *below >= floor {
                 wrong.push(format!("{} imports {import}", file.display()));
             }
@@ -52,26 +45,15 @@ fn imports_point_downward() {
 fn every_room_is_on_the_map_in_prose() {
     let prose = std::fs::read_to_string(root().join("src/lib.rs")).unwrap();
     for room in FLOORS.iter().copied().flatten() {
-        assert!(
-            prose.contains(&format!("[`{room}`]")),
-            "src/lib.rs does not tell of {room}"
-        );
+        assert!(prose.contains(&format!("[`{room}`]")), "src/lib.rs does not tell of {room}");
     }
 }
 
 #[test]
 fn nothing_in_the_program_can_write_to_storage() {
     // What object_store, or cap-std, would need for it. `callboard check` may come to hold one of them, and no other.
-    let writers = [
-        "put(",
-        "put_opts(",
-        "put_multipart",
-        ".delete(",
-        "delete_stream",
-        ".copy(",
-        ".rename(",
-        "create_dir",
-    ];
+    let writers =
+        ["put(", "put_opts(", "put_multipart", ".delete(", "delete_stream", ".copy(", ".rename(", "create_dir"];
     for file in sources().into_iter().filter(|file| room_of(file) == "storage") {
         let text = std::fs::read_to_string(&file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
@@ -120,13 +102,7 @@ fn name(text: &str) -> String {
 
 fn room_of(file: &Path) -> String {
     let inside = file.strip_prefix(root().join("src")).unwrap();
-    let first = inside
-        .components()
-        .next()
-        .unwrap()
-        .as_os_str()
-        .to_string_lossy()
-        .into_owned();
+    let first = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
     first.trim_end_matches(".rs").to_owned()
 }
 

@@ -37,11 +37,7 @@ async fn paths_that_no_file_can_have_are_not_found() {
         "*",
     ] {
         let answer = send(callboard.address, raw::get(path, &token)).await;
-        assert!(
-            matches!(answer.status(), Some(404 | 400)),
-            "{path}: {:?}",
-            answer.text()
-        );
+        assert!(matches!(answer.status(), Some(404 | 400)), "{path}: {:?}", answer.text());
     }
     is_well(&callboard).await;
 }
@@ -50,19 +46,10 @@ async fn paths_that_no_file_can_have_are_not_found() {
 async fn long_paths_are_turned_away_and_never_reach_storage() {
     let callboard = Callboard::start().await;
     let token = callboard.backstage.token();
-    for (length, statuses) in [
-        (1_000, &[404][..]),
-        (5_000, &[404]),
-        (100_000, &[414, 431]),
-        (1_000_000, &[414, 431]),
-    ] {
+    for (length, statuses) in [(1_000, &[404][..]), (5_000, &[404]), (100_000, &[414, 431]), (1_000_000, &[414, 431])] {
         let path = format!("{SITE}/{}", "x".repeat(length));
         let answer = send(callboard.address, raw::get(&path, &token)).await;
-        assert!(
-            answer.status().is_none_or(|status| statuses.contains(&status)),
-            "{length}: {:?}",
-            answer.status()
-        );
+        assert!(answer.status().is_none_or(|status| statuses.contains(&status)), "{length}: {:?}", answer.status());
     }
     is_well(&callboard).await;
 }
@@ -78,11 +65,7 @@ async fn headers_are_bounded_in_size_and_number() {
     );
     for (request, statuses) in [(huge, &[431][..]), (many, &[431, 400]), (token, &[401])] {
         let answer = send(callboard.address, &request).await;
-        assert!(
-            answer.status().is_none_or(|status| statuses.contains(&status)),
-            "{:?}",
-            answer.text()
-        );
+        assert!(answer.status().is_none_or(|status| statuses.contains(&status)), "{:?}", answer.text());
     }
     is_well(&callboard).await;
 }
@@ -91,24 +74,9 @@ async fn headers_are_bounded_in_size_and_number() {
 async fn malformed_tokens_are_unauthorized_and_ask_nobody_for_keys() {
     let callboard = Callboard::start().await;
     let long = "a.".repeat(5000);
-    for token in [
-        "",
-        ".",
-        "..",
-        "a.b.c",
-        "e30.e30.e30",
-        "eyJhbGciOiJub25lIn0.e30.",
-        "\u{7f}",
-        &long,
-        "a b",
-        "null",
-    ] {
+    for token in ["", ".", "..", "a.b.c", "e30.e30.e30", "eyJhbGciOiJub25lIn0.e30.", "\u{7f}", &long, "a b", "null"] {
         let answer = send(callboard.address, raw::get(&format!("{SITE}/index.html"), token)).await;
-        assert!(
-            matches!(answer.status(), Some(401 | 400)),
-            "{token:?}: {:?}",
-            answer.text()
-        );
+        assert!(matches!(answer.status(), Some(401 | 400)), "{token:?}: {:?}", answer.text());
     }
     assert_eq!(callboard.backstage.fetches(), 0);
     is_well(&callboard).await;
@@ -131,10 +99,7 @@ async fn broken_requests_end_their_connection_and_no_other() {
     ] {
         let answer = send(callboard.address, request).await;
         let text = answer.text();
-        assert!(
-            answer.status().is_none_or(|status| status >= 400) || text.starts_with('\0'),
-            "{text:?}"
-        );
+        assert!(answer.status().is_none_or(|status| status >= 400) || text.starts_with('\0'), "{text:?}");
     }
     is_well(&callboard).await;
 }
@@ -155,13 +120,7 @@ async fn a_smuggled_second_request_is_never_answered() {
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
     let callboard = Callboard::with("  limits: { headerReadTimeout: 300ms }\n").await;
-    for start in [
-        &b""[..],
-        b"G",
-        b"PRI * HT",
-        b"GET / HTTP/1.1\r\nHost",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ] {
+    for start in [&b""[..], b"G", b"PRI * HT", b"GET / HTTP/1.1\r\nHost", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut socket = TcpStream::connect(callboard.address).await.unwrap();
         socket.write_all(start).await.unwrap();
         raw::until_closed(&mut socket).await;
@@ -178,26 +137,14 @@ async fn a_client_that_does_not_read_is_let_go_and_holds_no_memory_meanwhile() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut socket = socket.connect(callboard.address).await.unwrap();
-    socket
-        .write_all(&raw::get(&format!("{SITE}/film.mp4"), &token))
-        .await
-        .unwrap();
-    let cut = async || {
-        callboard
-            .metric("http_server_request_duration_seconds_count", &["pass", "200"])
-            .await
-            == 1.0
-    };
+    socket.write_all(&raw::get(&format!("{SITE}/film.mp4"), &token)).await.unwrap();
+    let cut = async || callboard.metric("http_server_request_duration_seconds_count", &["pass", "200"]).await == 1.0;
     crate::support::until(cut).await;
     is_well_with(&callboard, "film.mp4").await;
 }
 
 async fn is_well_with(callboard: &Callboard, path: &str) {
-    let page = callboard
-        .request(reqwest::Method::HEAD, &format!("{SITE}/{path}"))
-        .send()
-        .await
-        .unwrap();
+    let page = callboard.request(reqwest::Method::HEAD, &format!("{SITE}/{path}")).send().await.unwrap();
     assert_eq!(page.status(), StatusCode::OK);
 }
 
@@ -210,10 +157,7 @@ async fn a_slow_reader_that_keeps_reading_gets_everything() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 * 1024).unwrap();
     let mut socket = socket.connect(callboard.address).await.unwrap();
-    socket
-        .write_all(&raw::get(&format!("{SITE}/film.mp4"), &token))
-        .await
-        .unwrap();
+    socket.write_all(&raw::get(&format!("{SITE}/film.mp4"), &token)).await.unwrap();
     let mut received = 0;
     let mut pause = tokio::time::interval(Duration::from_millis(20));
     let mut piece = vec![0; 128 * 1024];
@@ -232,10 +176,7 @@ async fn a_half_closed_connection_disturbs_nobody() {
     let callboard = Callboard::start().await;
     let token = callboard.backstage.token();
     let mut socket = TcpStream::connect(callboard.address).await.unwrap();
-    socket
-        .write_all(&raw::get(&format!("{SITE}/index.html"), &token))
-        .await
-        .unwrap();
+    socket.write_all(&raw::get(&format!("{SITE}/index.html"), &token)).await.unwrap();
     socket.shutdown().await.unwrap();
     raw::until_closed(&mut socket).await;
     is_well(&callboard).await;

@@ -9,11 +9,7 @@ use tempfile::TempDir;
 use crate::support::Backstage;
 
 fn callboard(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_callboard"))
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap()
+    Command::new(env!("CARGO_BIN_EXE_callboard")).args(arguments).current_dir(folder).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -36,14 +32,8 @@ fn every_problem_of_a_configuration_is_told_at_once_with_exit_code_64() {
     let output = callboard(folder.path(), &["serve"]);
     assert_eq!(output.status.code(), Some(64));
     let problems = text(&output.stderr);
-    for part in [
-        "backend.baseUrl",
-        "techdocs.publisher.type",
-        "awsS3",
-        "callboard.cache.freshFor",
-        "storge",
-        "storage",
-    ] {
+    for part in ["backend.baseUrl", "techdocs.publisher.type", "awsS3", "callboard.cache.freshFor", "storge", "storage"]
+    {
         assert!(problems.contains(part), "{part} in:\n{problems}");
     }
 }
@@ -76,10 +66,7 @@ fn the_configuration_in_effect_is_shown_without_its_secrets() {
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         let shown = text(&output.stdout) + &text(&output.stderr);
         assert!(!shown.contains("hunter2") && !shown.contains("swordfish"), "{shown}");
-        assert!(
-            shown.contains("docs") && shown.contains("app-config.yaml") && shown.contains("default"),
-            "{shown}"
-        );
+        assert!(shown.contains("docs") && shown.contains("app-config.yaml") && shown.contains("default"), "{shown}");
     }
     let output = callboard(folder.path(), &["config", "--format", "json"]);
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -103,21 +90,13 @@ async fn check_tells_what_works_and_what_does_not() {
     let good = folder_with(&config(published.path(), &backstage.base_url()));
     let output = callboard(good.path(), &["check"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
-    assert!(
-        text(&output.stdout).contains("default/component/shop"),
-        "{}",
-        text(&output.stdout)
-    );
+    assert!(text(&output.stdout).contains("default/component/shop"), "{}", text(&output.stdout));
 
     let bad = folder_with(&config(Path::new("/nonexistent"), "http://127.0.0.1:1"));
     let output = callboard(bad.path(), &["check"]);
     assert_eq!(output.status.code(), Some(1));
     let report = text(&output.stdout);
-    assert_eq!(
-        report.lines().filter(|line| line.starts_with("FAILED")).count(),
-        3,
-        "{report}"
-    );
+    assert_eq!(report.lines().filter(|line| line.starts_with("FAILED")).count(), 3, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,36 +105,15 @@ async fn a_trial_key_is_kept_private_and_its_tokens_are_good_where_it_is_publish
     let folder = TempDir::new().unwrap();
     let first = callboard(folder.path(), &["token", "--key", "trial.pem"]);
     assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
-    let mode = std::fs::metadata(folder.path().join("trial.pem"))
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(folder.path().join("trial.pem")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let second = callboard(
-        folder.path(),
-        &[
-            "token",
-            "--key",
-            "trial.pem",
-            "--subject",
-            "catalog",
-            "--valid-for",
-            "5m",
-        ],
-    );
+    let second =
+        callboard(folder.path(), &["token", "--key", "trial.pem", "--subject", "catalog", "--valid-for", "5m"]);
     let header = |output: &Output| text(&output.stdout).split('.').next().unwrap().to_owned();
     assert_eq!(header(&first), header(&second), "signed with the same key");
     assert_eq!(text(&second.stdout).trim().split('.').count(), 3);
-    let refused = callboard(
-        folder.path(),
-        &["token", "--key", "trial.pem", "--serve", "0.0.0.0:7007"],
-    );
+    let refused = callboard(folder.path(), &["token", "--key", "trial.pem", "--serve", "0.0.0.0:7007"]);
     assert_eq!(refused.status.code(), Some(1));
     std::fs::write(folder.path().join("broken.pem"), "not a key").unwrap();
-    assert_eq!(
-        callboard(folder.path(), &["token", "--key", "broken.pem"])
-            .status
-            .code(),
-        Some(1)
-    );
+    assert_eq!(callboard(folder.path(), &["token", "--key", "broken.pem"]).status.code(), Some(1));
 }

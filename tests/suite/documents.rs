@@ -10,11 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{Callboard, SITE};
 
 fn header(response: &Response, name: impl http::header::AsHeaderName) -> String {
-    response
-        .headers()
-        .get(name)
-        .map(|value| value.to_str().unwrap().to_owned())
-        .unwrap_or_default()
+    response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
 }
 
 #[tokio::test]
@@ -27,10 +23,7 @@ async fn a_page_comes_with_everything_that_describes_it() {
     assert_eq!(header(&page, ACCEPT_RANGES), "bytes");
     assert_eq!(header(&page, CACHE_CONTROL), "private, max-age=0, must-revalidate");
     assert_eq!(header(&page, "x-content-type-options"), "nosniff");
-    assert_eq!(
-        header(&page, "cache-status"),
-        "callboard; fwd=uri-miss; stored; ttl=300"
-    );
+    assert_eq!(header(&page, "cache-status"), "callboard; fwd=uri-miss; stored; ttl=300");
     assert!(header(&page, ETAG).starts_with('"'));
     assert!(header(&page, LAST_MODIFIED).ends_with("GMT"));
     assert_eq!(page.text().await.unwrap(), "<h1>Shop</h1>");
@@ -45,22 +38,13 @@ async fn a_second_reader_is_served_from_memory_and_told_its_age() {
     let page = callboard.get(&path).send().await.unwrap();
     assert_eq!(header(&page, "cache-status"), "callboard; hit; ttl=293; detail=memory");
     assert_eq!(header(&page, AGE), "7");
-    assert_eq!(
-        callboard
-            .metric("callboard_storage_operation_duration_seconds_count", &["get"])
-            .await,
-        1.0
-    );
+    assert_eq!(callboard.metric("callboard_storage_operation_duration_seconds_count", &["get"]).await, 1.0);
 }
 
 #[tokio::test]
 async fn names_that_carry_a_hash_may_be_kept_for_good() {
     let callboard = Callboard::start().await;
-    let sheet = callboard
-        .get(&format!("{SITE}/assets/main.0253249f.min.css"))
-        .send()
-        .await
-        .unwrap();
+    let sheet = callboard.get(&format!("{SITE}/assets/main.0253249f.min.css")).send().await.unwrap();
     assert_eq!(header(&sheet, CACHE_CONTROL), "private, max-age=31536000, immutable");
     assert_eq!(header(&sheet, CONTENT_TYPE), "text/css; charset=utf-8");
 }
@@ -76,12 +60,7 @@ async fn every_mount_and_spelling_leads_to_the_same_entry() {
         let page = callboard.get(path).send().await.unwrap();
         assert_eq!(page.text().await.unwrap(), "<h1>First steps</h1>", "{path}");
     }
-    assert_eq!(
-        callboard
-            .metric("callboard_storage_operation_duration_seconds_count", &["get"])
-            .await,
-        1.0
-    );
+    assert_eq!(callboard.metric("callboard_storage_operation_duration_seconds_count", &["get"]).await, 1.0);
 }
 
 #[tokio::test]
@@ -106,12 +85,7 @@ async fn a_known_version_is_not_sent_again() {
     let (etag, modified) = (header(&page, ETAG), header(&page, LAST_MODIFIED));
     for (name, value) in [("if-none-match", etag.as_str()), ("if-modified-since", &modified)] {
         for method in [Method::GET, Method::HEAD] {
-            let again = callboard
-                .request(method, &path)
-                .header(name, value)
-                .send()
-                .await
-                .unwrap();
+            let again = callboard.request(method, &path).header(name, value).send().await.unwrap();
             assert_eq!(again.status(), StatusCode::NOT_MODIFIED, "{name}");
             assert_eq!(header(&again, ETAG), etag);
             assert_eq!(header(&again, CACHE_CONTROL), "private, max-age=0, must-revalidate");
@@ -119,19 +93,11 @@ async fn a_known_version_is_not_sent_again() {
             assert_eq!(again.text().await.unwrap(), "");
         }
     }
-    let other = callboard
-        .get(&path)
-        .header(IF_NONE_MATCH, "\"other\"")
-        .send()
-        .await
-        .unwrap();
+    let other = callboard.get(&path).header(IF_NONE_MATCH, "\"other\"").send().await.unwrap();
     assert_eq!(other.status(), StatusCode::OK);
     let failed = callboard.get(&path).header(IF_MATCH, "\"other\"").send().await.unwrap();
     assert_eq!(failed.status(), StatusCode::PRECONDITION_FAILED);
-    assert_eq!(
-        failed.json::<Value>().await.unwrap()["error"]["name"],
-        "PreconditionFailedError"
-    );
+    assert_eq!(failed.json::<Value>().await.unwrap()["error"]["name"], "PreconditionFailedError");
 }
 
 #[tokio::test]
@@ -144,39 +110,16 @@ async fn parts_are_sent_as_asked() {
         ("bytes=-3", "bytes 7-9/10", "789"),
         ("bytes=0-99", "bytes 0-9/10", "0123456789"),
     ] {
-        let part = callboard
-            .get(&path)
-            .header(RANGE, range)
-            .header(IF_RANGE, &etag)
-            .send()
-            .await
-            .unwrap();
+        let part = callboard.get(&path).header(RANGE, range).header(IF_RANGE, &etag).send().await.unwrap();
         assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
         assert_eq!(header(&part, CONTENT_RANGE), content_range);
         assert_eq!(header(&part, CONTENT_LENGTH), body.len().to_string());
         assert_eq!(part.text().await.unwrap(), body);
     }
-    let stale = callboard
-        .get(&path)
-        .header(RANGE, "bytes=2-4")
-        .header(IF_RANGE, "\"old\"")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(
-        (stale.status(), stale.text().await.unwrap().as_str()),
-        (StatusCode::OK, "0123456789")
-    );
-    let head = callboard
-        .request(Method::HEAD, &path)
-        .header(RANGE, "bytes=2-4")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(
-        (head.status(), header(&head, CONTENT_LENGTH).as_str()),
-        (StatusCode::OK, "10")
-    );
+    let stale = callboard.get(&path).header(RANGE, "bytes=2-4").header(IF_RANGE, "\"old\"").send().await.unwrap();
+    assert_eq!((stale.status(), stale.text().await.unwrap().as_str()), (StatusCode::OK, "0123456789"));
+    let head = callboard.request(Method::HEAD, &path).header(RANGE, "bytes=2-4").send().await.unwrap();
+    assert_eq!((head.status(), header(&head, CONTENT_LENGTH).as_str()), (StatusCode::OK, "10"));
     let outside = callboard.get(&path).header(RANGE, "bytes=10-").send().await.unwrap();
     assert_eq!(outside.status(), StatusCode::RANGE_NOT_SATISFIABLE);
     assert_eq!(header(&outside, CONTENT_RANGE), "bytes */10");
@@ -188,10 +131,7 @@ async fn several_parts_come_in_a_frame_of_the_length_that_was_told() {
     let path = format!("{SITE}/digits.txt");
     let parts = callboard.get(&path).header(RANGE, "bytes=0-1,-2").send().await.unwrap();
     assert_eq!(parts.status(), StatusCode::PARTIAL_CONTENT);
-    let boundary = header(&parts, CONTENT_TYPE)
-        .strip_prefix("multipart/byteranges; boundary=")
-        .unwrap()
-        .to_owned();
+    let boundary = header(&parts, CONTENT_TYPE).strip_prefix("multipart/byteranges; boundary=").unwrap().to_owned();
     let length: usize = header(&parts, CONTENT_LENGTH).parse().unwrap();
     let body = parts.text().await.unwrap();
     assert_eq!(body.len(), length);
@@ -200,27 +140,16 @@ async fn several_parts_come_in_a_frame_of_the_length_that_was_told() {
             "\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes {range}/10\r\n\r\n{bytes}"
         )
     };
-    assert_eq!(
-        body,
-        format!("{}{}\r\n--{boundary}--\r\n", part("0-1", "01"), part("8-9", "89"))
-    );
+    assert_eq!(body, format!("{}{}\r\n--{boundary}--\r\n", part("0-1", "01"), part("8-9", "89")));
 }
 
 #[tokio::test]
 async fn metadata_comes_as_json() {
     let callboard = Callboard::start().await;
-    let metadata = callboard
-        .get("/api/techdocs/metadata/techdocs/default/Component/shop")
-        .send()
-        .await
-        .unwrap();
+    let metadata = callboard.get("/api/techdocs/metadata/techdocs/default/Component/shop").send().await.unwrap();
     assert_eq!(header(&metadata, CONTENT_TYPE), "application/json; charset=utf-8");
     assert_eq!(metadata.json::<Value>().await.unwrap()["site_name"], "Shop");
-    let missing = callboard
-        .get("/metadata/techdocs/default/component/nothing")
-        .send()
-        .await
-        .unwrap();
+    let missing = callboard.get("/metadata/techdocs/default/component/nothing").send().await.unwrap();
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);
 }
 
@@ -228,11 +157,7 @@ async fn metadata_comes_as_json() {
 async fn metadata_that_is_not_json_is_storages_fault() {
     let callboard = Callboard::start().await;
     callboard.write("techdocs_metadata.json", r#"{"site_name": "Sh"#);
-    let metadata = callboard
-        .get("/metadata/techdocs/default/component/shop")
-        .send()
-        .await
-        .unwrap();
+    let metadata = callboard.get("/metadata/techdocs/default/component/shop").send().await.unwrap();
     assert_eq!(metadata.status(), StatusCode::BAD_GATEWAY);
 }
 
@@ -243,10 +168,7 @@ async fn errors_have_backstages_form() {
     let missing = callboard.get(&path).send().await.unwrap();
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);
     assert_eq!(header(&missing, CACHE_CONTROL), "no-store");
-    assert_eq!(
-        header(&missing, "cache-status"),
-        "callboard; fwd=uri-miss; stored; ttl=10"
-    );
+    assert_eq!(header(&missing, "cache-status"), "callboard; fwd=uri-miss; stored; ttl=10");
     let body: Value = missing.json().await.unwrap();
     let message = body["error"]["message"].clone();
     assert!(message.as_str().unwrap().ends_with('.'));
@@ -261,41 +183,26 @@ async fn errors_have_backstages_form() {
 #[tokio::test]
 async fn without_a_token_nothing_is_learnt() {
     let callboard = Callboard::start().await;
-    for path in [
-        "/static/docs/default/component/shop/index.html",
-        "/static/docs/default/component/nothing/x",
-        "/",
-        "/x",
-    ] {
+    for path in
+        ["/static/docs/default/component/shop/index.html", "/static/docs/default/component/nothing/x", "/", "/x"]
+    {
         let refused = callboard.get_without_token(path).send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(header(&refused, WWW_AUTHENTICATE), "Bearer realm=\"callboard\"");
     }
-    assert_eq!(
-        callboard
-            .metric("callboard_storage_operation_duration_seconds_count", &["get"])
-            .await,
-        0.0
-    );
+    assert_eq!(callboard.metric("callboard_storage_operation_duration_seconds_count", &["get"]).await, 0.0);
 }
 
 #[tokio::test]
 async fn a_stranger_is_refused_and_told_what_to_change() {
     let callboard = Callboard::start().await;
     let token = callboard.backstage.token_of("catalog");
-    let request = callboard
-        .get_without_token(&format!("{SITE}/index.html"))
-        .bearer_auth(token);
+    let request = callboard.get_without_token(&format!("{SITE}/index.html")).bearer_auth(token);
     let refused = request.send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
     let body: Value = refused.json().await.unwrap();
     assert_eq!(body["error"]["name"], "NotAllowedError");
-    assert!(
-        body["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("callboard.auth.allow")
-    );
+    assert!(body["error"]["message"].as_str().unwrap().contains("callboard.auth.allow"));
 }
 
 #[tokio::test]
@@ -303,15 +210,7 @@ async fn a_cached_page_is_authorised_on_every_request() {
     let callboard = Callboard::start().await;
     let path = format!("{SITE}/index.html");
     let token = callboard.backstage.token();
-    let read = async || {
-        callboard
-            .get_without_token(&path)
-            .bearer_auth(&token)
-            .send()
-            .await
-            .unwrap()
-            .status()
-    };
+    let read = async || callboard.get_without_token(&path).bearer_auth(&token).send().await.unwrap().status();
     assert_eq!(read().await, StatusCode::OK);
     callboard.hand.advance(std::time::Duration::from_secs(3606));
     assert_eq!(read().await, StatusCode::UNAUTHORIZED);
@@ -320,28 +219,12 @@ async fn a_cached_page_is_authorised_on_every_request() {
 #[tokio::test]
 async fn only_get_and_head_are_answered() {
     let callboard = Callboard::start().await;
-    for method in [
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::PATCH,
-        Method::OPTIONS,
-        Method::TRACE,
-    ] {
-        let refused = callboard
-            .request(method.clone(), &format!("{SITE}/index.html"))
-            .send()
-            .await
-            .unwrap();
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS, Method::TRACE] {
+        let refused = callboard.request(method.clone(), &format!("{SITE}/index.html")).send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
         assert_eq!(header(&refused, ALLOW), "GET, HEAD");
     }
-    let refused = callboard
-        .get(&format!("{SITE}/index.html"))
-        .body("x")
-        .send()
-        .await
-        .unwrap();
+    let refused = callboard.get(&format!("{SITE}/index.html")).body("x").send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
 }
 

@@ -24,9 +24,7 @@ async fn stampede(callboard: &Callboard, store: &Scripted, hang_up_first: bool) 
     // One after the other so that the first is the leader.
     let mut first = tokio::spawn(callboard.get(&path).send());
     until(async || store.gets() == 1).await;
-    let others: Vec<_> = (1..READERS)
-        .map(|_| tokio::spawn(callboard.get(&path).send()))
-        .collect();
+    let others: Vec<_> = (1..READERS).map(|_| tokio::spawn(callboard.get(&path).send())).collect();
     until(async || callboard.metric("callboard_auth_tokens_total", &[]).await as usize >= READERS).await;
     if hang_up_first {
         first.abort();
@@ -37,12 +35,7 @@ async fn stampede(callboard: &Callboard, store: &Scripted, hang_up_first: bool) 
     if !hang_up_first {
         answers.push(first.await.unwrap().unwrap());
     }
-    answers.extend(
-        join_all(others)
-            .await
-            .into_iter()
-            .map(|answer| answer.unwrap().unwrap()),
-    );
+    answers.extend(join_all(others).await.into_iter().map(|answer| answer.unwrap().unwrap()));
     answers
 }
 
@@ -52,9 +45,7 @@ async fn a_thousand_readers_of_a_cold_page_cost_one_fetch() {
     let callboard = Callboard::before(store.clone(), "").await;
     let answers = stampede(&callboard, &store, false).await;
     assert_eq!(answers.len(), READERS);
-    let collapsed = answers
-        .iter()
-        .filter(|answer| answer.headers()["cache-status"].as_bytes().ends_with(b"collapsed"));
+    let collapsed = answers.iter().filter(|answer| answer.headers()["cache-status"].as_bytes().ends_with(b"collapsed"));
     assert_eq!(collapsed.count(), READERS - 1);
     for answer in answers {
         assert_eq!(answer.text().await.unwrap(), "page");
@@ -107,11 +98,7 @@ async fn each_failure_has_its_own_status_and_404_means_absent() {
     let callboard = Callboard::before(store.clone(), "  storage: { timeout: 1s }\n").await;
     for (name, deed, status) in [
         ("absent", Deed::Fail(StoreError::Absent), 404),
-        (
-            "denied",
-            Deed::Fail(StoreError::denied("403 SignatureDoesNotMatch")),
-            502,
-        ),
+        ("denied", Deed::Fail(StoreError::denied("403 SignatureDoesNotMatch")), 502),
         ("unavailable", Deed::Fail(StoreError::unavailable("503 Slow Down")), 503),
         ("truncated", Deed::Truncate, 502),
         ("hanging", Deed::Hang, 504),
@@ -121,10 +108,7 @@ async fn each_failure_has_its_own_status_and_404_means_absent() {
         assert_eq!(answer.status().as_u16(), status, "{name}");
         assert_eq!(answer.headers().contains_key(RETRY_AFTER), status != 404, "{name}");
         let body = answer.text().await.unwrap();
-        assert!(
-            !body.contains("SignatureDoesNotMatch") && !body.contains("Slow Down"),
-            "{body}"
-        );
+        assert!(!body.contains("SignatureDoesNotMatch") && !body.contains("Slow Down"), "{body}");
     }
 }
 
@@ -132,18 +116,8 @@ async fn each_failure_has_its_own_status_and_404_means_absent() {
 async fn absence_is_remembered_briefly_and_failure_not_at_all() {
     let store = Scripted::new(Deed::Fail(StoreError::Absent));
     let callboard = Callboard::before(store.clone(), "").await;
-    let read = async || {
-        callboard
-            .get(&format!("{SITE}/index.html"))
-            .send()
-            .await
-            .unwrap()
-            .status()
-    };
-    assert_eq!(
-        (read().await, read().await, store.gets()),
-        (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, 1)
-    );
+    let read = async || callboard.get(&format!("{SITE}/index.html")).send().await.unwrap().status();
+    assert_eq!((read().await, read().await, store.gets()), (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, 1));
     callboard.hand.advance(Duration::from_secs(10));
     store.now(Deed::Fail(StoreError::unavailable("down")));
     assert_eq!(
@@ -167,10 +141,7 @@ async fn an_entry_that_is_no_longer_fresh_is_revalidated() {
     callboard.hand.advance(Duration::from_secs(299));
     assert_eq!(status().await.0, "callboard; hit; ttl=1; detail=memory");
     callboard.hand.advance(Duration::from_secs(1));
-    assert_eq!(
-        status().await.0,
-        "callboard; fwd=stale; fwd-status=304; stored; ttl=300"
-    );
+    assert_eq!(status().await.0, "callboard; fwd=stale; fwd-status=304; stored; ttl=300");
     assert_eq!(status().await.0, "callboard; hit; ttl=300; detail=memory");
     callboard.hand.advance(Duration::from_secs(300));
     store.now(Deed::Give(Bytes::from_static(b"new page"), "v2"));
@@ -201,12 +172,7 @@ async fn a_large_object_is_streamed_and_not_kept() {
     let gets = store.gets();
     let head = callboard.request(reqwest::Method::HEAD, &path).send().await.unwrap();
     assert_eq!(head.headers()[CONTENT_LENGTH], bytes.len().to_string());
-    let known = callboard
-        .get(&path)
-        .header(IF_NONE_MATCH, "\"v1\"")
-        .send()
-        .await
-        .unwrap();
+    let known = callboard.get(&path).header(IF_NONE_MATCH, "\"v1\"").send().await.unwrap();
     assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
     assert_eq!(store.gets(), gets, "what is known of a large object needs no storage");
 }
@@ -217,23 +183,10 @@ async fn parts_of_a_large_object_are_fetched_as_parts() {
     let store = Scripted::new(deed);
     let callboard = Callboard::before(store.clone(), "").await;
     let path = format!("{SITE}/film.mp4");
-    let part = callboard
-        .get(&path)
-        .header(RANGE, "bytes=1000000-1999999")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(
-        part.headers()[CONTENT_RANGE],
-        format!("bytes 1000000-1999999/{}", bytes.len())
-    );
+    let part = callboard.get(&path).header(RANGE, "bytes=1000000-1999999").send().await.unwrap();
+    assert_eq!(part.headers()[CONTENT_RANGE], format!("bytes 1000000-1999999/{}", bytes.len()));
     assert_eq!(part.bytes().await.unwrap(), bytes.slice(1_000_000..2_000_000));
-    let parts = callboard
-        .get(&path)
-        .header(RANGE, "bytes=0-9,8999990-")
-        .send()
-        .await
-        .unwrap();
+    let parts = callboard.get(&path).header(RANGE, "bytes=0-9,8999990-").send().await.unwrap();
     let length: usize = parts.headers()[CONTENT_LENGTH].to_str().unwrap().parse().unwrap();
     let body = parts.bytes().await.unwrap();
     assert_eq!(body.len(), length);

@@ -17,11 +17,7 @@ async fn health_is_told_to_everyone_on_both_listeners() {
     let callboard = Callboard::start().await;
     let client = reqwest::Client::new();
     for address in [callboard.address, callboard.admin] {
-        let liveness = client
-            .get(format!("http://{address}/.backstage/health/v1/liveness"))
-            .send()
-            .await
-            .unwrap();
+        let liveness = client.get(format!("http://{address}/.backstage/health/v1/liveness")).send().await.unwrap();
         assert_eq!(liveness.json::<Value>().await.unwrap()["status"], "ok");
         let url = format!("http://{address}{READINESS}");
         until(async || client.get(&url).send().await.unwrap().status() == StatusCode::OK).await;
@@ -44,38 +40,18 @@ async fn metrics_tell_of_requests_storage_tokens_and_memory() {
     for _ in 0..3 {
         callboard.get(&format!("{SITE}/index.html")).send().await.unwrap();
     }
-    callboard
-        .get_without_token(&format!("{SITE}/index.html"))
-        .send()
-        .await
-        .unwrap();
+    callboard.get_without_token(&format!("{SITE}/index.html")).send().await.unwrap();
     for (name, labels, value) in [
-        (
-            "http_server_request_duration_seconds_count",
-            &["hit", "200", "static"][..],
-            2.0,
-        ),
-        (
-            "http_server_request_duration_seconds_count",
-            &["miss", "200", "static"],
-            1.0,
-        ),
+        ("http_server_request_duration_seconds_count", &["hit", "200", "static"][..], 2.0),
+        ("http_server_request_duration_seconds_count", &["miss", "200", "static"], 1.0),
         ("http_server_request_duration_seconds_count", &["none", "401"], 1.0),
-        (
-            "callboard_storage_operation_duration_seconds_count",
-            &["get", "ok"],
-            1.0,
-        ),
+        ("callboard_storage_operation_duration_seconds_count", &["get", "ok"], 1.0),
         ("callboard_auth_tokens_total", &["missing"], 1.0),
         ("callboard_cache_memory_entries", &[], 1.0),
     ] {
         assert_eq!(callboard.metric(name, labels).await, value, "{name} {labels:?}");
     }
-    let post = reqwest::Client::new()
-        .post(format!("http://{}/metrics", callboard.admin))
-        .send()
-        .await
-        .unwrap();
+    let post = reqwest::Client::new().post(format!("http://{}/metrics", callboard.admin)).send().await.unwrap();
     assert_eq!(post.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
@@ -87,21 +63,13 @@ async fn what_a_client_sends_names_no_series() {
         let url = format!("http://{}/metrics", callboard.admin);
         reqwest::get(url).await.unwrap().text().await.unwrap().lines().count()
     };
-    callboard
-        .request(Method::from_bytes(b"WILD").unwrap(), "/wild")
-        .send()
-        .await
-        .unwrap();
+    callboard.request(Method::from_bytes(b"WILD").unwrap(), "/wild").send().await.unwrap();
     callboard.get("/static/docs/wild/wild/wild/wild").send().await.unwrap();
     let before = series().await;
     for i in 0..20 {
         let method = Method::from_bytes(format!("WILD{i}").as_bytes()).unwrap();
         callboard.request(method, &format!("/wild/{i}")).send().await.unwrap();
-        callboard
-            .get(&format!("/static/docs/wild{i}/wild/wild/wild"))
-            .send()
-            .await
-            .unwrap();
+        callboard.get(&format!("/static/docs/wild{i}/wild/wild/wild")).send().await.unwrap();
     }
     assert_eq!(series().await, before);
 }
@@ -113,13 +81,7 @@ async fn a_client_that_leaves_before_the_answer_is_counted() {
     let request = tokio::spawn(callboard.get(&format!("{SITE}/index.html")).send());
     until(async || store.gets() == 1).await;
     request.abort();
-    until(async || {
-        callboard
-            .metric("http_server_request_duration_seconds_count", &["\"499\""])
-            .await
-            == 1.0
-    })
-    .await;
+    until(async || callboard.metric("http_server_request_duration_seconds_count", &["\"499\""]).await == 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,13 +127,7 @@ async fn the_binary_writes_a_line_a_request_and_ends_on_sigterm() {
     }
     let token = between(&greeting, "Bearer ", "'");
     let url = between(&greeting, "\\\n    ", "\n");
-    let page = reqwest::Client::new()
-        .get(url)
-        .bearer_auth(&token)
-        .header("traceparent", TRACE)
-        .send()
-        .await
-        .unwrap();
+    let page = reqwest::Client::new().get(url).bearer_auth(&token).header("traceparent", TRACE).send().await.unwrap();
     assert!(page.text().await.unwrap().contains("Callboard"));
     let line = loop {
         let line = lines.next_line().await.unwrap().unwrap();
@@ -193,10 +149,7 @@ async fn the_binary_writes_a_line_a_request_and_ends_on_sigterm() {
     assert!(child.wait().await.unwrap().success());
     let mut log = String::new();
     child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
-    assert!(
-        log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()),
-        "{log}"
-    );
+    assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
     assert!(!log.contains(&token));
 }
 

@@ -34,25 +34,14 @@ impl Rig {
         let running = start(&s3.ready, &backstage);
         let client = Client::new();
         let token = mint(&client, &backstage, "techdocs").await;
-        Self {
-            s3,
-            backstage,
-            callboard: running,
-            client,
-            token,
-        }
+        Self { s3, backstage, callboard: running, client, token }
     }
 
     fn request(&self, method: Method, entity: &str, file: &str) -> RequestBuilder {
-        let file: Vec<_> = file
-            .split('/')
-            .map(|name| utf8_percent_encode(name, SEGMENT).to_string())
-            .collect();
+        let file: Vec<_> = file.split('/').map(|name| utf8_percent_encode(name, SEGMENT).to_string()).collect();
         let path = format!("/api/techdocs/static/docs/{entity}/{}", file.join("/"));
         let url = format!("http://{}{path}", self.callboard.address);
-        self.client
-            .request(method, url)
-            .header(AUTHORIZATION, format!("Bearer {}", self.token))
+        self.client.request(method, url).header(AUTHORIZATION, format!("Bearer {}", self.token))
     }
 }
 
@@ -72,10 +61,7 @@ fn start(s3: &Value, backstage: &Server) -> Running {
         said("/reader/accessKeyId"),
         said("/reader/secretAccessKey"),
     );
-    App::new(configuration(&text).resolved, Clock::System)
-        .unwrap()
-        .start()
-        .unwrap()
+    App::new(configuration(&text).resolved, Clock::System).unwrap().start().unwrap()
 }
 
 /// A token of `plugin`, from Backstage itself.
@@ -107,11 +93,7 @@ async fn every_file_of_a_published_site_is_read_back_byte_for_byte() {
     let rig = Rig::start().await;
     let (entity, folder) = (rig.s3.said("/entity"), PathBuf::from(rig.s3.said("/site_dir")));
     let files = files(&folder);
-    assert!(
-        files.iter().filter(|file| file.ends_with(".html")).count() >= 200,
-        "{}",
-        files.len()
-    );
+    assert!(files.iter().filter(|file| file.ends_with(".html")).count() >= 200, "{}", files.len());
     for kind in [".svg", ".pdf", ".png", "search_index.json"] {
         assert!(files.iter().any(|file| file.ends_with(kind)), "no {kind}");
     }
@@ -122,35 +104,18 @@ async fn every_file_of_a_published_site_is_read_back_byte_for_byte() {
         assert_eq!(get.status(), StatusCode::OK, "{file}");
         let headers = get.headers().clone();
         assert_eq!(headers[CONTENT_LENGTH], bytes.len().to_string(), "{file}");
-        assert_eq!(
-            headers[CONTENT_TYPE],
-            media_type(file.rsplit('/').next().unwrap()),
-            "{file}"
-        );
+        assert_eq!(headers[CONTENT_TYPE], media_type(file.rsplit('/').next().unwrap()), "{file}");
         assert!(headers.contains_key(LAST_MODIFIED));
-        assert!(
-            get.bytes().await.unwrap() == bytes,
-            "{file} came otherwise than it was published"
-        );
+        assert!(get.bytes().await.unwrap() == bytes, "{file} came otherwise than it was published");
 
         let head = rig.request(Method::HEAD, entity, file).send().await.unwrap();
         for name in [CONTENT_LENGTH, CONTENT_TYPE, ETAG] {
             assert_eq!(head.headers()[&name], headers[&name], "{file}");
         }
-        let known = rig
-            .request(Method::GET, entity, file)
-            .header(IF_NONE_MATCH, &headers[ETAG])
-            .send()
-            .await
-            .unwrap();
+        let known = rig.request(Method::GET, entity, file).header(IF_NONE_MATCH, &headers[ETAG]).send().await.unwrap();
         assert_eq!(known.status(), StatusCode::NOT_MODIFIED, "{file}");
         if bytes.len() > 10 {
-            let part = rig
-                .request(Method::GET, entity, file)
-                .header(RANGE, "bytes=3-8")
-                .send()
-                .await
-                .unwrap();
+            let part = rig.request(Method::GET, entity, file).header(RANGE, "bytes=3-8").send().await.unwrap();
             assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT, "{file}");
             assert_eq!(part.headers()[CONTENT_RANGE], format!("bytes 3-8/{}", bytes.len()));
             assert_eq!(part.bytes().await.unwrap(), bytes[3..9], "{file}");
@@ -164,30 +129,14 @@ async fn a_name_with_capitals_and_its_metadata_are_found_as_techdocs_cli_wrote_t
     let folder = PathBuf::from(rig.s3.said("/small/site_dir"));
     for entity in [rig.s3.said("/small/published_as"), rig.s3.said("/small/entity")] {
         let page = rig.request(Method::GET, entity, "index.html").send().await.unwrap();
-        assert_eq!(
-            page.bytes().await.unwrap(),
-            std::fs::read(folder.join("index.html")).unwrap()
-        );
+        assert_eq!(page.bytes().await.unwrap(), std::fs::read(folder.join("index.html")).unwrap());
         let url = format!("http://{}/metadata/techdocs/{entity}", rig.callboard.address);
-        let metadata = rig
-            .client
-            .get(url)
-            .bearer_auth(&rig.token)
-            .send()
-            .await
-            .unwrap()
-            .json::<Value>()
-            .await
-            .unwrap();
+        let metadata = rig.client.get(url).bearer_auth(&rig.token).send().await.unwrap().json::<Value>().await.unwrap();
         let written = std::fs::read(folder.join("techdocs_metadata.json")).unwrap();
         assert_eq!(metadata, serde_json::from_slice::<Value>(&written).unwrap());
         assert!(metadata["build_timestamp"].is_number() && metadata["files"].is_array());
     }
-    let absent = rig
-        .request(Method::GET, rig.s3.said("/entity"), "no/such/page.html")
-        .send()
-        .await
-        .unwrap();
+    let absent = rig.request(Method::GET, rig.s3.said("/entity"), "no/such/page.html").send().await.unwrap();
     assert_eq!(absent.status(), StatusCode::NOT_FOUND);
 }
 
@@ -204,38 +153,15 @@ async fn backstages_own_tokens_decide_who_reads() {
     };
     let base = rig.backstage.said("/baseUrl");
     let token_at = async |path: &str, field: &str| {
-        let minted: Value = rig
-            .client
-            .get(format!("{base}{path}"))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
+        let minted: Value = rig.client.get(format!("{base}{path}")).send().await.unwrap().json().await.unwrap();
         minted[field].as_str().unwrap().to_owned()
     };
     assert_eq!(read(rig.token.clone()).await, 200);
-    assert_eq!(
-        read(token_at("/api/techdocs/mint?audience=techdocs", "token").await).await,
-        200
-    );
-    assert_eq!(
-        read(token_at("/api/techdocs/mint?audience=callboard&obo=user:default/jane", "token").await).await,
-        200
-    );
-    assert_eq!(
-        read(token_at("/api/catalog/mint?audience=callboard", "token").await).await,
-        403
-    );
-    assert_eq!(
-        read(token_at("/api/techdocs/mint?audience=catalog", "token").await).await,
-        401
-    );
-    assert_eq!(
-        read(token_at("/api/auth/mint?user=user:default/jane", "token").await).await,
-        401
-    );
+    assert_eq!(read(token_at("/api/techdocs/mint?audience=techdocs", "token").await).await, 200);
+    assert_eq!(read(token_at("/api/techdocs/mint?audience=callboard&obo=user:default/jane", "token").await).await, 200);
+    assert_eq!(read(token_at("/api/catalog/mint?audience=callboard", "token").await).await, 403);
+    assert_eq!(read(token_at("/api/techdocs/mint?audience=catalog", "token").await).await, 401);
+    assert_eq!(read(token_at("/api/auth/mint?user=user:default/jane", "token").await).await, 401);
     let mut forged = rig.token.clone();
     let last = forged.pop().unwrap();
     forged.push(if last == 'A' { 'Q' } else { 'A' });
@@ -252,19 +178,8 @@ async fn keys_rotate_and_replicas_sign_with_keys_of_their_own() {
     let callboard = start(&s3.ready, &first);
     let client = Client::new();
     let read = async |token: &str| {
-        let url = format!(
-            "http://{}/static/docs/{}/index.html",
-            callboard.address,
-            s3.said("/entity")
-        );
-        client
-            .get(url)
-            .bearer_auth(token)
-            .send()
-            .await
-            .unwrap()
-            .status()
-            .as_u16()
+        let url = format!("http://{}/static/docs/{}/index.html", callboard.address, s3.said("/entity"));
+        client.get(url).bearer_auth(token).send().await.unwrap().status().as_u16()
     };
     let before = mint(&client, &first, "techdocs").await;
     assert_eq!(read(&before).await, 200);
@@ -283,14 +198,7 @@ async fn keys_rotate_and_replicas_sign_with_keys_of_their_own() {
 async fn storage_that_fails_is_no_absent_page_and_cached_pages_still_show() {
     let rig = Rig::start().await;
     let entity = rig.s3.said("/entity").to_owned();
-    let read = async |file: &str| {
-        rig.request(Method::GET, &entity, file)
-            .send()
-            .await
-            .unwrap()
-            .status()
-            .as_u16()
-    };
+    let read = async |file: &str| rig.request(Method::GET, &entity, file).send().await.unwrap().status().as_u16();
     assert_eq!(read("index.html").await, 200);
     rig.s3.signal(rustix::process::Signal::STOP);
     assert_eq!((read("index.html").await, read("files/one-byte.txt").await), (200, 504));
@@ -306,30 +214,16 @@ async fn a_refused_credential_or_a_missing_bucket_is_no_absent_page() {
     let (s3, backstage) = tokio::join!(Server::s3(), Server::backstage(None));
     let client = Client::new();
     let token = mint(&client, &backstage, "techdocs").await;
-    for (part, replacement) in [
-        ("/bucket", "no-such-bucket"),
-        ("/reader/secretAccessKey", "wrongwrongwrong"),
-    ] {
+    for (part, replacement) in [("/bucket", "no-such-bucket"), ("/reader/secretAccessKey", "wrongwrongwrong")] {
         let mut other = s3.ready.clone();
         *other.pointer_mut(part).unwrap() = replacement.into();
         let callboard = start(&other, &backstage);
-        let url = format!(
-            "http://{}/static/docs/{}/index.html",
-            callboard.address,
-            s3.said("/entity")
-        );
+        let url = format!("http://{}/static/docs/{}/index.html", callboard.address, s3.said("/entity"));
         let answer = client.get(url).bearer_auth(&token).send().await.unwrap();
-        assert!(
-            matches!(answer.status().as_u16(), 502 | 503),
-            "{part}: {}",
-            answer.status()
-        );
+        assert!(matches!(answer.status().as_u16(), 502 | 503), "{part}: {}", answer.status());
         assert!(!answer.text().await.unwrap().contains("AccessDenied"));
         let ready = format!("http://{}/.backstage/health/v1/readiness", callboard.address);
-        assert_eq!(
-            client.get(ready).send().await.unwrap().status(),
-            StatusCode::SERVICE_UNAVAILABLE
-        );
+        assert_eq!(client.get(ready).send().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
         callboard.stop().await;
     }
 }

@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 
 /// The vectors in `tests/vectors/{name}.json`.
 pub fn vectors(name: &str) -> Value {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/vectors")
-        .join(name)
-        .with_extension("json");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name).with_extension("json");
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -20,11 +17,7 @@ fn outcome(target: &str, settings: &Value) -> Value {
         return json!({ "status": 400 });
     };
     let locator = Locator::new(Options {
-        root_path: settings["bucketRootPath"]
-            .as_str()
-            .unwrap()
-            .trim_matches('/')
-            .to_owned(),
+        root_path: settings["bucketRootPath"].as_str().unwrap().trim_matches('/').to_owned(),
         case_sensitive_triplet: settings["legacyUseCaseSensitiveTripletPaths"].as_bool().unwrap(),
     });
     match locator.locate(uri.path()) {
@@ -40,20 +33,11 @@ fn paths_lead_where_they_lead_in_backstage_or_where_we_say_why_not() {
     assert!(cases.len() >= 300);
     let mut wrong = Vec::new();
     for case in cases {
-        let (found, expected) = (
-            outcome(case["target"].as_str().unwrap(), &case["settings"]),
-            &case["expect"],
-        );
+        let (found, expected) = (outcome(case["target"].as_str().unwrap(), &case["settings"]), &case["expect"]);
         if found != *expected {
-            wrong.push(format!(
-                "{} {}: {found}, not {expected}",
-                case["target"], case["settings"]
-            ));
+            wrong.push(format!("{} {}: {found}, not {expected}", case["target"], case["settings"]));
         }
-        assert!(
-            case["upstream"] == case["expect"] || case["differs"].is_string(),
-            "{case} differs without a reason"
-        );
+        assert!(case["upstream"] == case["expect"] || case["differs"].is_string(), "{case} differs without a reason");
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -13,27 +13,22 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::sync::watch;
 use url::Url;
 
 use super::budget::Budget;
 use super::fetch::{self, FetchError, Found};
-use super::unknown_kids::UnknownKids;
+use super::state::{Age, FIRST_PAUSE, State};
 use crate::auth::key_set::{KeySet, MAX_KID_BYTES};
 use crate::auth::options::JwksOptions;
 use crate::clock::{Clock, Timestamp};
 
 /// How long "no such plugin" is believed of a plugin that is configured to read: it may just be starting.
-pub(super) const ABSENT_FOR: Duration = Duration::from_secs(10);
+const ABSENT_FOR: Duration = Duration::from_secs(10);
 
 /// How long it is believed of any other.
-pub(super) const STRANGER_ABSENT_FOR: Duration = Duration::from_secs(60);
-
-/// The pause after a first failed fetch; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const STRANGER_ABSENT_FOR: Duration = Duration::from_secs(60);
 
 /// The most fetches that one question waits for: one for keys that are missing or old, and one for a `kid` that is not
 /// among them after all.
@@ -65,26 +60,6 @@ pub(in crate::auth) struct Endpoint {
     /// For every fetch, where the endpoint is a stranger's.
     shared: Option<Arc<Budget>>,
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    keys: Option<(KeySet, Timestamp)>,
-    absent_since: Option<Timestamp>,
-    failure: Option<Failure>,
-    unknown_kids: UnknownKids,
-    /// Good answers so far: who sees it grow knows that the keys are newer than the question.
-    answers: u64,
-    /// Closed when the fetch that is under way has landed.
-    flight: Option<watch::Receiver<()>>,
-}
-
-/// The last fetch failed, and perhaps those before.
-#[derive(Debug, Clone)]
-struct Failure {
-    pause: Duration,
-    retry_at: Timestamp,
-    error: Arc<FetchError>,
 }
 
 /// What a question comes to, for now.
@@ -132,16 +107,10 @@ impl Endpoint {
         if state.absent_since.is_some_and(|since| now.since(since) < self.absent_for) {
             return Step::Answer(Err(NoKey::NoSuchIssuer));
         }
-        match state.keys.clone() {
-            Some((keys, read_at)) if now.since(read_at) < self.options.refresh_after => {
-                self.step_with_fresh_keys(state, keys, wanted, answers_before, now)
-            }
-            Some((keys, read_at))
-                if now.since(read_at) < self.options.refresh_after.saturating_add(self.options.outage_grace) =>
-            {
-                self.step_with_old_keys(state, keys, wanted, now)
-            }
-            _ => self.fetch_and_wait(state, now).unwrap_or_else(|no_key| Step::Answer(Err(no_key))),
+        match state.usable_keys(now, &self.options) {
+            Some((keys, Age::Fresh)) => self.step_with_fresh_keys(state, keys, wanted, answers_before, now),
+            Some((keys, Age::Old)) => self.step_with_old_keys(state, keys, wanted, now),
+            None => self.fetch_and_wait(state, now).unwrap_or_else(|no_key| Step::Answer(Err(no_key))),
         }
     }
 
@@ -214,32 +183,27 @@ impl Endpoint {
 
     fn absorb(&self, outcome: Result<Found, FetchError>) {
         let now = self.clock.now();
-        let state = &mut *self.state();
-        state.flight = None;
+        let url = self.shown();
         match outcome {
             Ok(Found::Keys(keys)) => {
-                tracing::info!(url = %self.shown(), keys = keys.len(), skipped = keys.skipped(), "read key set");
-                state.keys = Some((keys, now));
-                state.absent_since = None;
-                state.failure = None;
-                state.answers += 1;
+                tracing::info!(url, keys = keys.len(), skipped = keys.skipped(), "read key set");
+                self.state().learn(Some((keys, now)), None);
             }
-            Ok(Found::Nothing) if state.keys.is_none() => {
-                tracing::info!(url = %self.shown(), "there is no such key set");
-                state.absent_since = Some(now);
-                state.failure = None;
-                state.answers += 1;
+            Ok(Found::Nothing) if self.state().usable_keys(now, &self.options).is_none() => {
+                tracing::info!(url, "there is no such key set");
+                self.state().learn(None, Some(now));
             }
             // A plugin that was there and isn't is more likely starting than gone: its keys run out by themselves.
-            Ok(Found::Nothing) => self.absorb_failure(state, FetchError::Status(http::StatusCode::NOT_FOUND), now),
-            Err(error) => self.absorb_failure(state, error, now),
+            Ok(Found::Nothing) => self.absorb_failure(FetchError::Status(StatusCode::NOT_FOUND), now),
+            Err(error) => self.absorb_failure(error, now),
         }
     }
 
-    fn absorb_failure(&self, state: &mut State, error: FetchError, now: Timestamp) {
-        let pause = state.failure.as_ref().map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
-        tracing::warn!(url = %self.shown(), error = &error as &dyn std::error::Error, ?pause, "can't read key set");
-        state.failure = Some(Failure { pause, retry_at: now.plus(pause), error: Arc::new(error) });
+    fn absorb_failure(&self, error: FetchError, now: Timestamp) {
+        let error = Arc::new(error);
+        let pause = self.state().fail(Arc::clone(&error), now);
+        let error: &dyn std::error::Error = &*error;
+        tracing::warn!(url = self.shown(), error, ?pause, "can't read key set");
     }
 
     /// The address without user name, password and query, any of which may be a secret.

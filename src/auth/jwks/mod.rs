@@ -4,6 +4,7 @@ mod budget;
 mod endpoint;
 mod fetch;
 mod source;
+mod state;
 mod strangers;
 mod unknown_kids;
 

@@ -45,12 +45,7 @@ impl Backstage {
                 );
             }
         });
-        Self {
-            address,
-            key,
-            fetches,
-            started: Clock::System.now(),
-        }
+        Self { address, key, fetches, started: Clock::System.now() }
     }
 
     pub fn base_url(&self) -> String {
@@ -69,12 +64,7 @@ impl Backstage {
 
     pub fn token_of(&self, plugin: &str) -> String {
         let exp = self.started.plus(Duration::from_secs(3600));
-        let claims = PluginClaims {
-            sub: plugin,
-            aud: "callboard",
-            iat: self.started,
-            exp,
-        };
+        let claims = PluginClaims { sub: plugin, aud: "callboard", iat: self.started, exp };
         self.key.plugin_token(&claims).unwrap()
     }
 }

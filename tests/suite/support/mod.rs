@@ -72,15 +72,7 @@ impl Callboard {
         };
         let running = app.unwrap().start().unwrap();
         let (address, admin) = (running.address, running.admin_address);
-        Self {
-            address,
-            admin,
-            hand,
-            backstage,
-            folder,
-            running,
-            client: reqwest::Client::new(),
-        }
+        Self { address, admin, hand, backstage, folder, running, client: reqwest::Client::new() }
     }
 
     /// A request with a token that may read.
@@ -102,12 +94,9 @@ impl Callboard {
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let url = format!("http://{}/metrics", self.admin);
         let text = self.client.get(url).send().await.unwrap().text().await.unwrap();
-        let lines = text
-            .lines()
-            .filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
-        lines
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
-            .sum()
+        let lines =
+            text.lines().filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
     pub fn write(&self, path: &str, contents: impl AsRef<[u8]>) {
@@ -126,15 +115,8 @@ pub fn configuration(text: &str) -> Configuration {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("app-config.yaml");
     std::fs::write(&file, text).unwrap();
-    let environment = Environment {
-        directory: folder.path().to_owned(),
-        ..Environment::default()
-    };
-    callboard::config::read(&Sources {
-        files: vec![file],
-        environment,
-    })
-    .unwrap_or_else(|problems| panic!("{problems}"))
+    let environment = Environment { directory: folder.path().to_owned(), ..Environment::default() };
+    callboard::config::read(&Sources { files: vec![file], environment }).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// Longer than anything here takes on a busy machine; what is still waited for then does not come.
@@ -147,9 +129,7 @@ pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .expect("what is waited for comes");
+    tokio::time::timeout(PATIENCE, waiting).await.expect("what is waited for comes");
 }
 
 fn shop() -> TempDir {
@@ -160,11 +140,7 @@ fn shop() -> TempDir {
     write(&site, "assets/main.0253249f.min.css", "body { color: teal }");
     write(&site, "digits.txt", "0123456789");
     write(&site, "empty.txt", "");
-    write(
-        &site,
-        "techdocs_metadata.json",
-        r#"{"site_name":"Shop","files":["index.html"]}"#,
-    );
+    write(&site, "techdocs_metadata.json", r#"{"site_name":"Shop","files":["index.html"]}"#);
     folder
 }
 

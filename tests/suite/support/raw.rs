@@ -25,9 +25,7 @@ pub async fn send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Answer {
     let mut socket = TcpStream::connect(address).await.unwrap();
     // The server may close before it has read everything; what it answered is what counts.
     let _ = socket.write_all(bytes.as_ref()).await;
-    Answer {
-        bytes: until_closed(&mut socket).await,
-    }
+    Answer { bytes: until_closed(&mut socket).await }
 }
 
 /// What comes until the server closes; it is a failure if it does not.

@@ -87,27 +87,18 @@ impl DocStore for Scripted {
     async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
         self.gets.fetch_add(1, Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
-        self.gate
-            .add_permits(usize::from(self.gate.available_permits() > 1_000_000));
+        self.gate.add_permits(usize::from(self.gate.available_permits() > 1_000_000));
         let (bytes, tag) = match self.deed(key) {
             Deed::Give(bytes, tag) => (bytes, tag),
             Deed::Fail(error) => return Err(error),
             Deed::Panic => panic!("a fetch that dies, on purpose"),
             Deed::Truncate => {
                 let body = stream::iter([Ok(Bytes::from_static(b"half"))]).boxed();
-                return Ok(Object {
-                    meta: meta(8, "t"),
-                    body,
-                });
+                return Ok(Object { meta: meta(8, "t"), body });
             }
             Deed::Hang => {
-                let body = stream::iter([Ok(Bytes::from_static(b"half"))])
-                    .chain(stream::pending())
-                    .boxed();
-                return Ok(Object {
-                    meta: meta(8, "t"),
-                    body,
-                });
+                let body = stream::iter([Ok(Bytes::from_static(b"half"))]).chain(stream::pending()).boxed();
+                return Ok(Object { meta: meta(8, "t"), body });
             }
         };
         let meta = meta(bytes.len() as u64, tag);
@@ -123,10 +114,7 @@ impl DocStore for Scripted {
         };
         // In several pieces, as from a network.
         let pieces: Vec<_> = part.chunks(64 * 1024).map(|piece| Ok(part.slice_ref(piece))).collect();
-        Ok(Object {
-            meta,
-            body: stream::iter(pieces).boxed(),
-        })
+        Ok(Object { meta, body: stream::iter(pieces).boxed() })
     }
 
     async fn list(&self, _prefix: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
@@ -135,9 +123,5 @@ impl DocStore for Scripted {
 }
 
 fn meta(size: u64, tag: &str) -> ObjectMeta {
-    ObjectMeta {
-        size,
-        etag: ETag::from_store(tag),
-        last_modified: None,
-    }
+    ObjectMeta { size, etag: ETag::from_store(tag), last_modified: None }
 }

@@ -23,10 +23,7 @@ impl Server {
     /// moto, with the sites of `tests/rig/make_site.py` published to it by `techdocs-cli`.
     pub async fn s3() -> Self {
         let mut command = Command::new(tools().join("venv/bin/python"));
-        command
-            .arg(tests().join("rig/s3_rig.py"))
-            .arg("--cache")
-            .arg(tools().join("sites"));
+        command.arg(tests().join("rig/s3_rig.py")).arg("--cache").arg(tools().join("sites"));
         Self::spawn(command).await
     }
 
@@ -42,10 +39,7 @@ impl Server {
 
     /// A text in what it said when it was ready.
     pub fn said(&self, pointer: &str) -> &str {
-        self.ready
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_else(|| panic!("{pointer} in {}", self.ready))
+        self.ready.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} in {}", self.ready))
     }
 
     /// Waits until the process is gone.
@@ -65,19 +59,12 @@ impl Server {
         // Where there was no Node on the machine, setup.sh has put one there.
         command.env("PATH", format!("{path}:{}", tools().join("venv/bin").display()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut process = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("run tests/setup.sh first: {command:?}: {error}"));
+        let mut process =
+            command.spawn().unwrap_or_else(|error| panic!("run tests/setup.sh first: {command:?}: {error}"));
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = tokio::time::timeout(READY_WITHIN, lines.next_line())
-            .await
-            .expect("ready in time")
-            .unwrap();
+        let line = tokio::time::timeout(READY_WITHIN, lines.next_line()).await.expect("ready in time").unwrap();
         let line = line.unwrap_or_else(|| panic!("{command:?} ended before it was ready; run tests/setup.sh first"));
-        Self {
-            ready: serde_json::from_str(&line).unwrap(),
-            process,
-        }
+        Self { ready: serde_json::from_str(&line).unwrap(), process }
     }
 }
 
