@@ -53,12 +53,10 @@ pub enum AuthError {
         /// When it was shown.
         now: Timestamp,
     },
-    /// `iat` or `nbf` in the future.
-    #[error("claim {claim:?} lies in the future: {starts_at:?}, now {now:?}")]
+    /// `nbf` in the future.
+    #[error("not valid before {starts_at:?}, now {now:?}")]
     NotYetValid {
-        /// Which of the two.
-        claim: &'static str,
-        /// What it says.
+        /// Its `nbf`.
         starts_at: Timestamp,
         /// When it was shown.
         now: Timestamp,

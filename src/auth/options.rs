@@ -22,7 +22,7 @@ pub struct Options {
     pub users: bool,
     /// Whether the cookie `backstage-auth` (a limited user token) is accepted for static files.
     pub cookies: bool,
-    /// How far `exp`, `iat` and `nbf` may be off.
+    /// How far `exp` and `nbf` may be off.
     pub clock_tolerance: Duration,
     /// How many verified tokens are remembered.
     pub remembered_tokens: u64,

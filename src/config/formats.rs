@@ -155,8 +155,10 @@ pub(super) const URL: Format<Url> = Format {
     secret: false,
     parse: |node| {
         let text = (TEXT.parse)(node)?;
+        // The parser would drop or encode white space, which in an address is a slip and nothing else.
+        let has_space = text.contains(char::is_whitespace);
         match Url::parse(&text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+            Ok(url) if !has_space && matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
             // An address with a name and password in it must not get into a message.
             _ if text.contains('@') => Err(Wrong::Type),
             _ => Err(Wrong::Value),

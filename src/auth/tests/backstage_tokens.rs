@@ -32,8 +32,7 @@ async fn plugin_tokens_claims_are_all_required_and_checked() {
         (json!({"exp": now}), "plugin:techdocs"),
         (json!({"exp": now - 5}), "401 expired"),
         (json!({"exp": "9999999999"}), "401 malformed"),
-        (json!({"iat": now + 5}), "plugin:techdocs"),
-        (json!({"iat": now + 6}), "401 not_yet_valid"),
+        (json!({"iat": now + 3600}), "plugin:techdocs"),
         (json!({"nbf": now + 6}), "401 not_yet_valid"),
         (json!({"iss": "anyone"}), "plugin:techdocs"),
     ] {

@@ -15,7 +15,7 @@ fn every_error() -> Vec<AuthError> {
         AuthError::Critical,
         AuthError::MissingClaim("exp"),
         AuthError::Expired { expired_at: now, now },
-        AuthError::NotYetValid { claim: "nbf", starts_at: now, now },
+        AuthError::NotYetValid { starts_at: now, now },
         AuthError::Audience { presented: vec!["secret detail".to_owned()], accepted: vec!["techdocs".to_owned()] },
         AuthError::Subject,
         AuthError::UnknownIssuer { issuer: "secret detail".to_owned() },
