@@ -17,4 +17,5 @@ mod flights;
 mod operation;
 mod published_site;
 mod support;
+mod token_vectors;
 mod vectors;

@@ -39,27 +39,15 @@ impl Mint {
         for (name, description) in whole.into_iter().chain(derived) {
             let algorithm: Algorithm = description["alg"].as_str().unwrap().parse().unwrap();
             let (signing, public_pem) = match description.get("of") {
-                Some(of) => keys
-                    .get(of.as_str().unwrap())
-                    .map(|key| (key.signing.clone(), key.public_pem.clone())),
+                Some(of) => keys.get(of.as_str().unwrap()).map(|key| (key.signing.clone(), key.public_pem.clone())),
                 None => Some(generate(algorithm)),
             }
             .unwrap();
             let jwk = published(&signing, algorithm, name, description);
-            keys.insert(
-                name.clone(),
-                Key {
-                    signing,
-                    algorithm,
-                    jwk,
-                    public_pem,
-                },
-            );
+            keys.insert(name.clone(), Key { signing, algorithm, jwk, public_pem });
         }
         let secrets = vectors["secrets"].as_array().unwrap().iter();
-        let secrets = secrets
-            .map(|name| (name.as_str().unwrap().to_owned(), secret()))
-            .collect();
+        let secrets = secrets.map(|name| (name.as_str().unwrap().to_owned(), secret())).collect();
         Self { keys, secrets }
     }
 
@@ -70,9 +58,7 @@ impl Mint {
     /// `text` with the placeholders for secrets and the base URL replaced.
     pub(super) fn filled_in(&self, text: &str, base: &str) -> String {
         let filled = text.replace("{base}", base);
-        self.secrets.iter().fold(filled, |text, (name, secret)| {
-            text.replace(&format!("{{secret:{name}}}"), secret)
-        })
+        self.secrets.iter().fold(filled, |text, (name, secret)| text.replace(&format!("{{secret:{name}}}"), secret))
     }
 
     /// The recipe's token, spoiled if it says so; `None` for a recipe without one.
@@ -116,10 +102,7 @@ impl Mint {
                 if let Some(key) = members.get("$jwk") {
                     return self.jwk(key.as_str().unwrap()).clone();
                 }
-                members
-                    .iter()
-                    .map(|(name, value)| (name.clone(), self.evaluated(value, base)))
-                    .collect()
+                members.iter().map(|(name, value)| (name.clone(), self.evaluated(value, base))).collect()
             }
             Value::Array(items) => items.iter().map(|item| self.evaluated(item, base)).collect(),
             Value::String(text) => json!(self.filled_in(text, base)),
@@ -191,21 +174,14 @@ fn generate(algorithm: Algorithm) -> (EncodingKey, String) {
     let (private, public) = match algorithm {
         Algorithm::ES256 | Algorithm::ES384 => {
             let p256 = algorithm == Algorithm::ES256;
-            let curve = if p256 {
-                &ECDSA_P256_SHA256_FIXED_SIGNING
-            } else {
-                &ECDSA_P384_SHA384_FIXED_SIGNING
-            };
+            let curve = if p256 { &ECDSA_P256_SHA256_FIXED_SIGNING } else { &ECDSA_P384_SHA384_FIXED_SIGNING };
             let pair = EcdsaKeyPair::generate(curve).unwrap();
             let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
             (pair.to_pkcs8v1().unwrap().as_ref().to_vec(), public)
         }
         Algorithm::EdDSA => {
             let pair = Ed25519KeyPair::generate().unwrap();
-            (
-                pair.to_pkcs8v1().unwrap().as_ref().to_vec(),
-                pair.public_key().as_der().unwrap(),
-            )
+            (pair.to_pkcs8v1().unwrap().as_ref().to_vec(), pair.public_key().as_der().unwrap())
         }
         _ => {
             let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
@@ -228,21 +204,14 @@ fn published(signing: &EncodingKey, algorithm: Algorithm, name: &str, descriptio
     members.insert("kid".to_owned(), json!(name));
     members.insert("alg".to_owned(), description["alg"].clone());
     members.extend(
-        description["jwk"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.clone(), value.clone())),
+        description["jwk"].as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())),
     );
     members.retain(|_, value| !value.is_null());
     jwk
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        STANDARD.encode(der)
-    )
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
 
 /// 32 random bytes in base64url, with letters of both cases.
@@ -261,10 +230,7 @@ fn with_times(text: &str) -> String {
     let first = pieces.next().unwrap_or_default().to_owned();
     pieces.fold(first, |filled, piece| {
         let (seconds, rest) = piece.split_once('>').unwrap();
-        format!(
-            "{filled}{}{rest}",
-            NOW.strict_add_signed(seconds.parse().unwrap_or_default())
-        )
+        format!("{filled}{}{rest}", NOW.strict_add_signed(seconds.parse().unwrap_or_default()))
     })
 }
 
@@ -277,9 +243,5 @@ fn noncanonical(token: &str) -> String {
 }
 
 fn swap_case(character: char) -> char {
-    if character.is_ascii_lowercase() {
-        character.to_ascii_uppercase()
-    } else {
-        character.to_ascii_lowercase()
-    }
+    if character.is_ascii_lowercase() { character.to_ascii_uppercase() } else { character.to_ascii_lowercase() }
 }
