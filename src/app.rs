@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::admin::Admin;
 use crate::auth::Authenticator;
 use crate::cache::DocCache;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::docs::Locator;
@@ -193,7 +194,7 @@ async fn first_contact(storage: Arc<Reader>, root_path: String, health: Arc<Heal
                 return health.storage_reached();
             }
             Err(error) => tracing::warn!(
-                error = error.chain(),
+                error = chain(&error),
                 "storage has not answered yet; not ready until it does. `callboard check` tells more"
             ),
         }

@@ -85,11 +85,7 @@ impl SigningKey {
     }
 
     /// The private key as PKCS#8 in PEM form (RFC 7468 §10).
-    ///
-    /// # Errors
-    ///
-    /// None: the key is kept in that form.
-    pub fn to_pem(&self) -> Result<Secret, MintError> {
+    pub fn to_pem(&self) -> Secret {
         let base64 = STANDARD.encode(self.key.as_bytes());
         let mut pem = format!("{PEM_BEGIN}\n");
         let mut rest = base64.as_str();
@@ -101,7 +97,7 @@ impl SigningKey {
         }
         pem.push_str(PEM_END);
         pem.push('\n');
-        Ok(Secret::new(pem))
+        Secret::new(pem)
     }
 
     /// The public key, with its `kid` and `alg` as Backstage publishes them.
@@ -168,7 +164,7 @@ mod tests {
     #[test]
     fn key_survives_its_pem_form() {
         let key = SigningKey::generate().unwrap();
-        let pem = key.to_pem().unwrap();
+        let pem = key.to_pem();
         let text = pem.expose_text().unwrap();
         assert!(text.lines().all(|line| line.len() <= PEM_LINE));
         assert_eq!(SigningKey::from_pem(text).unwrap().public_jwk(), key.public_jwk());

@@ -35,7 +35,7 @@ async fn every_asymmetric_algorithm_is_verified_with_a_key_of_its_kind_and_no_ot
     let scene = Scene::new().await;
     let rsa: Pkcs8V1Der<'_> = RsaKeyPair::generate(KeySize::Rsa2048).unwrap().as_der().unwrap();
     let rsa = EncodingKey::from_rsa_pem(&pem(rsa.as_ref())).unwrap();
-    let p256 = EncodingKey::from_ec_pem(scene.techdocs.to_pem().unwrap().expose()).unwrap();
+    let p256 = EncodingKey::from_ec_pem(scene.techdocs.to_pem().expose()).unwrap();
     let p384 = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
     let p384 = EncodingKey::from_ec_pem(&pem(p384.as_ref())).unwrap();
     let ed =
