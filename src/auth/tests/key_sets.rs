@@ -263,7 +263,7 @@ async fn probe_says_what_is_where() {
             ("plugin:catalog", Err("status 404 Not Found: no such plugin is installed there".to_owned())),
             ("plugin:techdocs", Ok(1)),
             ("users", Ok(1)),
-            ("external", Err("status 500 Internal Server Error".to_owned())),
+            ("external", Err("key set unavailable: status 500 Internal Server Error".to_owned())),
         ]
     );
     assert!(probes[3].place.ends_with("/ci") && !probes[3].place.contains("user"));
