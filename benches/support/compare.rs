@@ -126,7 +126,11 @@ impl Rounds {
         ensure!((mean - *bytes as f64).abs() < 8.0, "{name} sent {mean} bytes an answer and not {bytes}");
         let last = Answer::get(server.address, path, headers)?;
         ensure!(last.status == *status, "{name} answers {} and not {status}", last.status);
-        Ok(Figure { micros: used.as_secs_f64() * 1e6 / load.requests as f64, rate: load.rate() })
+        Ok(Figure {
+            micros: used.as_secs_f64() * 1e6 / load.requests as f64,
+            rate: load.rate(),
+            requests: load.requests,
+        })
     }
 }
 

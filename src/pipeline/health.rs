@@ -8,8 +8,10 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::Body;
 
-const LIVENESS: &str = "/.backstage/health/v1/liveness";
-const READINESS: &str = "/.backstage/health/v1/readiness";
+/// 200 while the program runs.
+pub const LIVENESS: &str = "/.backstage/health/v1/liveness";
+/// 200 once storage has answered and until the program is told to stop, else 503.
+pub const READINESS: &str = "/.backstage/health/v1/readiness";
 
 /// What the program knows of its own state.
 #[derive(Debug, Default)]
