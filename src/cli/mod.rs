@@ -101,7 +101,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             if let Some(problems) = error.downcast_ref::<Problems>() {
-                eprint!("{problems}");
+                eprintln!("{}", problems.to_string().trim_end());
                 return ExitCode::from(EXIT_CONFIGURATION);
             }
             eprintln!("callboard: {error:#}");
