@@ -29,6 +29,8 @@ async fn stampede(callboard: &Callboard, store: &Scripted, hang_up_first: bool) 
     if hang_up_first {
         first.abort();
         let _ = (&mut first).await;
+        // The server has noticed, and the fetch is still held.
+        until(async || callboard.metric("http_server_request_duration_seconds_count", &["\"499\""]).await == 1.0).await;
     }
     store.gate.add_permits(1);
     let mut answers = Vec::new();
