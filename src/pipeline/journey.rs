@@ -97,8 +97,10 @@ impl Journey {
             return Ok(response);
         }
         let principal = self.authenticate(context).await?;
-        context.set_principal(Arc::clone(&principal));
-        self.admit(&principal)?;
+        let admitted = self.admit(&principal);
+        // Also of one who is turned away it is written down who it was.
+        context.set_principal(principal);
+        admitted?;
         let Route { class, key } = self.locator.locate(context.path()).ok_or(Rejection::NoSuchPath)?;
         context.set_key(&key);
         self.documents.answer(context, class, &key).await

@@ -101,3 +101,26 @@ impl LimitInstruments {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Instruments;
+
+    #[test]
+    fn every_series_is_there_from_the_start() {
+        let instruments = Instruments::new().unwrap();
+        instruments.limits.exceeded(LimitReason::Principal);
+        instruments.limits.opened(ListenerName::Admin);
+        let text = instruments.prometheus().unwrap();
+        for line in [
+            r#"callboard_limit_exceeded_total{reason="principal"} 1"#,
+            r#"callboard_limit_exceeded_total{reason="failed_authentication"} 0"#,
+            r#"callboard_limit_exceeded_total{reason="connections_per_address"} 0"#,
+            r#"callboard_server_connections{listener="main"} 0"#,
+            r#"callboard_server_connections{listener="admin"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} in:\n{text}");
+        }
+    }
+}

@@ -158,7 +158,7 @@ async fn connections_from_one_address_are_bounded() {
 
 #[tokio::test]
 async fn an_idle_connection_outlives_the_time_for_a_header() {
-    let callboard = Callboard::with("  limits: { headerReadTimeout: 300ms, idleTimeout: 1h }\n").await;
+    let callboard = Callboard::with("  limits: { headerReadTimeout: 500ms, idleTimeout: 1h }\n").await;
     let request = format!("GET {SITE}/index.html HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut used = TcpStream::connect(callboard.address).await.unwrap();
     used.write_all(request.as_bytes()).await.unwrap();

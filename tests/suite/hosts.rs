@@ -62,6 +62,15 @@ async fn an_absolute_target_is_served_by_its_path() {
 }
 
 #[tokio::test]
+async fn targets_without_a_path_are_left_to_the_method() {
+    let callboard = Callboard::start().await;
+    for request in ["OPTIONS *", "CONNECT docs.example.com:443"] {
+        let request = format!("{request} HTTP/1.1\r\nHost: docs.example.com:443\r\nConnection: close\r\n\r\n");
+        is_ours(&raw::send(callboard.address, request).await, 405, "MethodNotAllowedError");
+    }
+}
+
+#[tokio::test]
 async fn the_host_is_looked_at_before_health_and_token() {
     let callboard = Callboard::start().await;
     let path = "/.backstage/health/v1/liveness";

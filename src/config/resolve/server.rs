@@ -58,7 +58,7 @@ fn read_limits(reader: &mut Reader<'_>) -> Limits {
     const RESETS: RangeInclusive<u64> = 1..=100_000;
     const PER_ADDRESS: &str = "callboard.limits.maxConnectionsPerAddress";
     let max_connections = count(reader, "callboard.limits.maxConnections", 10_000, 1..=1_000_000);
-    let max_connections_per_address = count(reader, PER_ADDRESS, 1000, 1..=1_000_000);
+    let max_connections_per_address = count(reader, PER_ADDRESS, 2000, 1..=1_000_000);
     let header_read_timeout =
         reader.within("callboard.limits.headerReadTimeout", &DURATION, Duration::from_secs(15), WAITS);
     let idle_timeout = reader.within("callboard.limits.idleTimeout", &DURATION, Duration::from_secs(75), WAITS);
