@@ -151,8 +151,8 @@ fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Res
         authenticator: Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?),
         limiter: Arc::new(Limiter::new(resolved.limits, &Clock::System)),
         locator: Locator::new(resolved.docs),
-        cache: DocCache::new(storage, resolved.cache, Clock::System, &instruments),
-        health: Arc::new(Health::default()),
+        cache: DocCache::new(Arc::clone(&storage), resolved.cache, Clock::System, &instruments),
+        health: Arc::new(Health::new(storage)),
         instruments,
         access_log,
     };

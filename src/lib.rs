@@ -19,8 +19,8 @@
 //!
 //! [`config`] turns Backstage's `app-config.yaml` and our section in it into what each room runs on; [`app`] wires the
 //! rooms together; [`cli`] is what a person types; [`admin`] shows metrics and health; [`sample`] is a site inside the
-//! binary for the first minute. [`clock`] and [`secret`] are what all stand on: time as a value, and values that never
-//! print.
+//! binary for the first minute. [`clock`], [`secret`] and [`chain`] are what all stand on: time as a value, values that
+//! never print, and errors as the log shows them.
 //!
 //! An import only ever points downward; `tests/suite/architecture.rs` holds the floors.
 
@@ -28,6 +28,7 @@ pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod cache;
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;

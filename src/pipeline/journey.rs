@@ -12,8 +12,12 @@
 //! 9. record: one access-log line and the histograms, also for a client that left early.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Buf;
 use http::{Method, Request, Response, StatusCode};
+
+use http_body_util::BodyExt;
 
 use super::context::Context;
 use super::document::Documents;
@@ -77,9 +81,9 @@ impl Journey {
 
     /// Answers a request from a client at `client`. Every outcome is an answer; what went wrong is in its status, its
     /// body and the log.
-    pub async fn answer<B: http_body::Body>(&self, request: Request<B>, client: Address) -> Response<Body> {
-        let has_body = !request.body().is_end_stream();
-        let (head, _unread) = request.into_parts();
+    pub async fn answer<B: http_body::Body + Unpin>(&self, request: Request<B>, client: Address) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let has_body = !body.is_end_stream() && holds_data(body).await;
         let mut context = Context::new(head, client, &self.recorder);
         let response = match self.lead(&mut context, has_body).await {
             Ok(response) => response,
@@ -154,6 +158,25 @@ impl Journey {
 /// and may not read is, since it is verified anew each time.
 fn is_failed_attempt(refused: &AuthError) -> bool {
     !matches!(refused, AuthError::Missing) && refused.status() != StatusCode::SERVICE_UNAVAILABLE
+}
+
+/// Whether a body that has not ended yet holds anything. Some HTTP/2 clients end an empty one in a frame of its own, and
+/// it may be chunked and empty; whoever takes longer to say so is taken at the header's word.
+async fn holds_data(mut body: impl http_body::Body + Unpin) -> bool {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    if body.size_hint().lower() > 0 {
+        return true;
+    }
+    let data = async {
+        loop {
+            match body.frame().await {
+                None => return false,
+                Some(Ok(frame)) if frame.data_ref().is_none_or(|data| !data.has_remaining()) => {}
+                Some(_) => return true,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, data).await.unwrap_or(true)
 }
 
 fn check_method(method: &Method, has_body: bool) -> Result<(), Rejection> {

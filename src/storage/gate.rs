@@ -75,6 +75,7 @@ mod tests {
         second.await.unwrap().unwrap();
         assert_eq!(gate.waiting.load(Ordering::Relaxed), 0);
     }
+
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_longer_than_the_patience() {
         let gate = Gate::new(1, 8, Duration::from_secs(1));
