@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+pub use access::is_plugin_id;
 pub use credential::{Credential, Resource};
 pub use error::AuthError;
 pub use jwks::FetchError;

@@ -25,18 +25,6 @@ pub enum Kind {
     User,
 }
 
-impl Kind {
-    /// One word for logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Anonymous => "anonymous",
-            Self::Plugin => "plugin",
-            Self::External => "external",
-            Self::User => "user",
-        }
-    }
-}
-
 impl Principal {
     /// Whoever asks where authentication is not required.
     pub(super) fn anonymous() -> Self {
