@@ -160,7 +160,7 @@ fn says_more(error: &AuthError, than: &AuthError) -> bool {
     let weight = |error: &AuthError| match error {
         AuthError::UnknownToken => 0,
         AuthError::UnknownIssuer { .. } | AuthError::UnknownKey { .. } => 1,
-        AuthError::KeysUnavailable { .. } => 3,
+        AuthError::Throttled { .. } | AuthError::KeysUnavailable { .. } => 3,
         AuthError::Restricted { .. } => 4,
         _ => 2,
     };

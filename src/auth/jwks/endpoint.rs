@@ -3,9 +3,12 @@
 //! 1. One fetch at a time, however many wait; it is a task of its own, so that no waiter's leaving ends it.
 //! 2. Keys are good for `refresh_after`, then they are read again when next used.
 //! 3. An unknown `kid` makes for one reload, within a budget, and is then known to be unknown for a while. A fetch that
-//!    was under way when it was shown does not count: the answer may be from before its key was published.
+//!    was under way when it was shown does not count: the answer may be from before its key was published. Beyond the
+//!    budget nobody can tell.
 //! 4. A failed fetch is not repeated before a growing pause has passed. Until the keys are older than
 //!    `refresh_after + outage_grace` they stay good meanwhile; then nobody can tell, and that is not a 401.
+//! 5. A plugin that nobody configured is a newcomer until it shows a key set, and its every fetch is taken from the
+//!    newcomers' common budget. From then on it is like a configured one.
 //!
 //! A good answer replaces the keys as a whole, whatever was known before: a key that its issuer no longer publishes
 //! may have been withdrawn for a reason. Backends with several replicas keep their keys in one database and each
@@ -20,16 +23,17 @@ use url::Url;
 
 use super::budget::Budget;
 use super::fetch::{self, FetchError, Found};
+use super::newcomers::Newcomers;
 use super::state::{Age, Asked, FIRST_PAUSE, State};
 use crate::auth::key_set::{KeySet, MAX_KID_BYTES};
 use crate::auth::options::JwksOptions;
 use crate::clock::{Clock, Timestamp};
 
-/// How long "no such plugin" is believed of a plugin that is configured to read: it may just be starting.
+/// How long "no such plugin" is believed of a plugin that is configured, or was there before: it may just be starting.
 const ABSENT_FOR: Duration = Duration::from_secs(10);
 
-/// How long it is believed of any other.
-const STRANGER_ABSENT_FOR: Duration = Duration::from_secs(60);
+/// How long it is believed of a newcomer.
+const NEWCOMER_ABSENT_FOR: Duration = Duration::from_secs(60);
 
 /// The most steps that one question takes: it may wait for a fetch that was under way, then for one that looks for its
 /// `kid`, and then it is answered.
@@ -42,8 +46,8 @@ pub(in crate::auth) enum NoKey {
     Unknown,
     #[error("status 404 Not Found: no such plugin is installed there")]
     NoSuchIssuer,
-    #[error("too many unknown issuers were asked for lately")]
-    Throttled,
+    #[error("too many unknown issuers or keys were asked for lately")]
+    Throttled { retry_after: Duration },
     #[error("key set unavailable")]
     Unavailable { retry_after: Duration, source: Arc<FetchError> },
 }
@@ -55,12 +59,26 @@ pub(in crate::auth) struct Endpoint {
     client: reqwest::Client,
     clock: Clock,
     options: JwksOptions,
-    absent_for: Duration,
     /// For reloads because of an unknown `kid`.
     reloads: Budget,
-    /// For every fetch, where the endpoint is a stranger's.
-    shared: Option<Arc<Budget>>,
+    /// Where nobody has configured the endpoint.
+    stranger: Option<Stranger>,
     state: Mutex<State>,
+}
+
+/// A plugin that nobody has configured, and the budget for such until it has shown keys.
+#[derive(Debug)]
+struct Stranger {
+    id: String,
+    newcomers: Arc<Newcomers>,
+}
+
+impl Stranger {
+    /// Express takes paths in any case, so that one plugin's key set can be had under as many names as its name has
+    /// capitalisations. Only the usual one in lower case can settle; the others stay in the common budget.
+    fn can_settle(&self) -> bool {
+        !self.id.bytes().any(|byte| byte.is_ascii_uppercase())
+    }
 }
 
 /// What a question comes to, for now.
@@ -71,13 +89,22 @@ enum Step {
 
 impl Endpoint {
     pub(super) fn new(url: Url, client: reqwest::Client, clock: Clock, options: JwksOptions) -> Self {
-        let (absent_for, reloads) = (ABSENT_FOR, Budget::ten_a_minute());
-        Self { url, client, clock, options, absent_for, reloads, shared: None, state: Mutex::default() }
+        let reloads = Budget::ten_a_minute();
+        Self { url, client, clock, options, reloads, stranger: None, state: Mutex::default() }
     }
 
-    /// The endpoint of a plugin that nobody configured, whose every fetch is taken from the budget for such.
-    pub(super) fn of_stranger(self, budget: Arc<Budget>) -> Self {
-        Self { absent_for: STRANGER_ABSENT_FOR, shared: Some(budget), ..self }
+    /// The endpoint of plugin `id` that nobody configured.
+    pub(super) fn of_stranger(self, id: &str, newcomers: Arc<Newcomers>) -> Self {
+        Self { stranger: Some(Stranger { id: id.to_owned(), newcomers }), ..self }
+    }
+
+    /// Whether it is known to be a real plugin's, because it has shown a key set.
+    pub(super) fn is_settled(&self) -> bool {
+        self.newcomer(&self.state()).is_none()
+    }
+
+    fn newcomer(&self, state: &State) -> Option<&Stranger> {
+        self.stranger.as_ref().filter(|stranger| !(state.has_shown_keys() && stranger.can_settle()))
     }
 
     /// The keys, one called `kid` among them; a token that names none gets any.
@@ -106,7 +133,8 @@ impl Endpoint {
         let state = &mut *self.state();
         // Read under the lock: a stamp that lies ahead has to mean that the clock was set back.
         let now = self.clock.now();
-        if state.is_absent(now, self.absent_for) {
+        let absent_for = if self.newcomer(state).is_some() { NEWCOMER_ABSENT_FOR } else { ABSENT_FOR };
+        if state.is_absent(now, absent_for) {
             return Step::Answer(Err(NoKey::NoSuchIssuer));
         }
         match state.usable_keys(now, &self.options) {
@@ -132,10 +160,14 @@ impl Endpoint {
             state.unknown_kids.insert(kid, now);
             return Step::Answer(Err(NoKey::Unknown));
         }
-        let hopeless = kid.len() > MAX_KID_BYTES || state.unknown_kids.contains(kid, now);
-        let may_reload = || state.flight().is_some() || state.failure.is_some() || self.reloads.take(now);
-        if hopeless || !may_reload() {
+        if kid.len() > MAX_KID_BYTES || state.unknown_kids.contains(kid, now) {
             return Step::Answer(Err(NoKey::Unknown));
+        }
+        if state.flight().is_none()
+            && state.failure.is_none()
+            && let Err(retry_after) = self.reloads.take(now)
+        {
+            return Step::Answer(Err(NoKey::Throttled { retry_after }));
         }
         self.fetch_and_wait(state, now).unwrap_or_else(|no_key| Step::Answer(Err(no_key)))
     }
@@ -166,8 +198,8 @@ impl Endpoint {
         if let Some((failure, retry_after)) = state.pause(now) {
             return Err(NoKey::Unavailable { retry_after, source: Arc::clone(&failure.error) });
         }
-        if self.shared.as_ref().is_some_and(|budget| !budget.take(now)) {
-            return Err(NoKey::Throttled);
+        if let Some(Stranger { id, newcomers }) = self.newcomer(state) {
+            newcomers.take(id, now).map_err(|retry_after| NoKey::Throttled { retry_after })?;
         }
         let (sender, flight) = watch::channel(());
         state.take_off(flight.clone());

@@ -21,6 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct State {
     keys: Option<(KeySet, Timestamp)>,
+    has_shown_keys: bool,
     absent_since: Option<Timestamp>,
     pub(super) failure: Option<Failure>,
     pub(super) unknown_kids: UnknownKids,
@@ -74,6 +75,11 @@ impl State {
         lasts(*read_at, longest, now).then(|| (keys.clone(), Age::Old))
     }
 
+    /// Whether there ever was a key set, were it empty: a plugin that has called nobody yet publishes such.
+    pub(super) fn has_shown_keys(&self) -> bool {
+        self.has_shown_keys
+    }
+
     /// Whether "there is no such key set" was answered less than `absent_for` ago.
     pub(super) fn is_absent(&self, now: Timestamp, absent_for: Duration) -> bool {
         self.absent_since.is_some_and(|since| lasts(since, absent_for, now))
@@ -109,6 +115,7 @@ impl State {
 
     /// Takes in a good answer: these keys, or that there are none to be had.
     pub(super) fn learn(&mut self, keys: Option<KeySet>, now: Timestamp) {
+        self.has_shown_keys |= keys.is_some();
         self.absent_since = keys.is_none().then_some(now);
         self.keys = keys.map(|keys| (keys, now));
         self.failure = None;

@@ -63,11 +63,27 @@ async fn unknown_kids_make_no_more_than_ten_reloads_a_minute() {
     assert_eq!(count(&scene), 2, "one for the first, and one that began after all the others were shown");
     for second in 0..60 {
         for n in 0..20 {
-            assert_eq!(scene.verdict(&unknown_kid(&scene, 1000 + second * 20 + n)).await, "401 unknown_key");
+            let verdict = scene.verdict(&unknown_kid(&scene, 1000 + second * 20 + n)).await;
+            assert!(["401 unknown_key", "503 throttled"].contains(&verdict.as_str()), "{verdict}");
         }
         scene.hand.advance(Duration::from_secs(1));
     }
     assert!((5..=12).contains(&count(&scene)), "{}", count(&scene));
+}
+
+#[tokio::test]
+async fn new_key_that_is_not_looked_for_is_not_called_unknown() {
+    let scene = Scene::new().await;
+    assert_eq!(scene.verdict(&scene.plugin_token(json!({}))).await, "plugin:techdocs");
+    for n in 0..10 {
+        assert!(scene.show(&unknown_kid(&scene, n)).await.is_err());
+    }
+    let new = SigningKey::generate().unwrap();
+    scene.publisher.set(&plugin_path("techdocs"), Answer::Json(new.public_jwks()));
+    let error = scene.show(&plugin_token(&new, START, json!({}))).await.unwrap_err();
+    assert_eq!((error.status().as_u16(), error.reason()), (503, "throttled"));
+    scene.hand.advance(error.retry_after().unwrap());
+    assert_eq!(scene.verdict(&plugin_token(&new, START, json!({}))).await, "plugin:techdocs");
 }
 
 #[tokio::test]
