@@ -145,12 +145,13 @@ impl Issuer {
     async fn verify(&self, jws: &Jws<'_>, now: Timestamp, tolerance: Duration) -> Result<Principal, AuthError> {
         let subject = jws.claims.subject()?;
         let expires_at = jws.claims.lifetime(now, tolerance, IssuedAt::Optional)?;
-        self.keys.verify(jws, "external").await?;
+        let recheck_at = self.keys.verify(jws, "external").await?;
         let subject = match &self.subject_prefix {
             Some(prefix) => format!("external:{prefix}:{subject}"),
             None => format!("external:{subject}"),
         };
-        Grant { subject, may_read_docs: self.may_read_docs }.principal(Some(expires_at))
+        let principal = Grant { subject, may_read_docs: self.may_read_docs }.principal(Some(expires_at))?;
+        Ok(principal.verified_until(recheck_at))
     }
 }
 

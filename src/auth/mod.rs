@@ -83,7 +83,7 @@ impl Authenticator {
         let access = Access::new(&options.allow);
         let issuers = Issuers::new(&options, &access, &clock, &http);
         let external = External::new(&options, |url| issuers.external(url));
-        let remembered = Remembered::new(options.remembered_tokens);
+        let remembered = Remembered::new(options.remembered_tokens, options.jwks.refresh_after);
         let anonymous = Arc::new(Principal::anonymous());
         Self { options, clock, access, issuers, external, remembered, anonymous }
     }

@@ -24,7 +24,7 @@ use url::Url;
 use super::budget::Budget;
 use super::fetch::{self, FetchError, Found};
 use super::newcomers::Newcomers;
-use super::state::{Age, Asked, FIRST_PAUSE, State};
+use super::state::{Age, Asked, FIRST_PAUSE, State, Usable};
 use crate::auth::key_set::{KeySet, MAX_KID_BYTES};
 use crate::auth::options::JwksOptions;
 use crate::clock::{Clock, Timestamp};
@@ -83,7 +83,7 @@ impl Stranger {
 
 /// What a question comes to, for now.
 enum Step {
-    Answer(Result<KeySet, NoKey>),
+    Answer(Result<Usable, NoKey>),
     Wait(watch::Receiver<()>),
 }
 
@@ -108,16 +108,16 @@ impl Endpoint {
     }
 
     /// The keys, one called `kid` among them; a token that names none gets any.
-    pub(in crate::auth) async fn keys_with(self: &Arc<Self>, kid: Option<&str>) -> Result<KeySet, NoKey> {
+    pub(super) async fn keys_with(self: &Arc<Self>, kid: Option<&str>) -> Result<Usable, NoKey> {
         self.ask(Wanted::Key(kid)).await
     }
 
     /// The keys, whatever they are called, were there even none.
     pub(super) async fn keys(self: &Arc<Self>) -> Result<KeySet, NoKey> {
-        self.ask(Wanted::Whatever).await
+        self.ask(Wanted::Whatever).await.map(|usable| usable.keys)
     }
 
-    async fn ask(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<KeySet, NoKey> {
+    async fn ask(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Usable, NoKey> {
         let asked = self.state().asked();
         for _ in 0..MAX_STEPS {
             match self.step(wanted, asked) {
@@ -138,8 +138,8 @@ impl Endpoint {
             return Step::Answer(Err(NoKey::NoSuchIssuer));
         }
         match state.usable_keys(now, &self.options) {
-            Some((keys, Age::Fresh)) => self.step_with_fresh_keys(state, keys, wanted, asked, now),
-            Some((keys, Age::Old)) => self.step_with_old_keys(state, keys, wanted, now),
+            Some(usable) if usable.age == Age::Fresh => self.step_with_fresh_keys(state, usable, wanted, asked, now),
+            Some(usable) => self.step_with_old_keys(state, usable, wanted, now),
             None => self.fetch_and_wait(state, now).unwrap_or_else(|no_key| Step::Answer(Err(no_key))),
         }
     }
@@ -147,13 +147,13 @@ impl Endpoint {
     fn step_with_fresh_keys(
         self: &Arc<Self>,
         state: &mut State,
-        keys: KeySet,
+        usable: Usable,
         wanted: Wanted<'_>,
         asked: Asked,
         now: Timestamp,
     ) -> Step {
-        if wanted.is_among(&keys) {
-            return Step::Answer(Ok(keys));
+        if wanted.is_among(&usable.keys) {
+            return Step::Answer(Ok(usable));
         }
         let kid = wanted.kid();
         if state.answer_is_newer(asked) {
@@ -177,14 +177,14 @@ impl Endpoint {
     fn step_with_old_keys(
         self: &Arc<Self>,
         state: &mut State,
-        keys: KeySet,
+        usable: Usable,
         wanted: Wanted<'_>,
         now: Timestamp,
     ) -> Step {
         let failing = state.failure.is_some();
         match self.fetch_and_wait(state, now) {
             Ok(wait) if !failing => wait,
-            _ if wanted.is_among(&keys) => Step::Answer(Ok(keys)),
+            _ if wanted.is_among(&usable.keys) => Step::Answer(Ok(usable)),
             Ok(wait) => wait,
             Err(no_key) => Step::Answer(Err(no_key)),
         }

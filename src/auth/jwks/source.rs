@@ -12,7 +12,7 @@ use crate::auth::error::AuthError;
 use crate::auth::jws::Jws;
 use crate::auth::key_set::{self, KeySet};
 use crate::auth::options::{Discovery, JwksOptions, Options};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 /// An issuer's keys: known for good, or published somewhere.
 #[derive(Debug, Clone)]
@@ -22,14 +22,15 @@ pub(in crate::auth) enum KeySource {
 }
 
 impl KeySource {
-    /// Verifies the signature of a token that names `issuer` as its issuer.
-    pub(in crate::auth) async fn verify(&self, jws: &Jws<'_>, issuer: &str) -> Result<(), AuthError> {
+    /// Verifies the signature of a token that names `issuer` as its issuer. It is good until the keys are read again,
+    /// which may find that one was withdrawn; `None` for keys that can't be.
+    pub(in crate::auth) async fn verify(&self, jws: &Jws<'_>, issuer: &str) -> Result<Option<Timestamp>, AuthError> {
         // Nothing is fetched for an algorithm that no key could be used with.
         jws.algorithm()?;
         match self {
-            Self::Pinned(keys) => keys.verify(jws),
+            Self::Pinned(keys) => keys.verify(jws).map(|()| None),
             Self::Published(endpoint) => match endpoint.keys_with(jws.kid()).await {
-                Ok(keys) => keys.verify(jws),
+                Ok(usable) => usable.keys.verify(jws).map(|()| Some(usable.recheck_at)),
                 Err(no_key) => Err(refusal(no_key, jws.kid(), issuer)),
             },
         }

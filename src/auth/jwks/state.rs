@@ -40,6 +40,15 @@ pub(super) struct Failure {
     pub(super) error: Arc<FetchError>,
 }
 
+/// Keys, and how far they can be trusted.
+#[derive(Debug, Clone)]
+pub(super) struct Usable {
+    pub(super) keys: KeySet,
+    pub(super) age: Age,
+    /// When they may be found to have been withdrawn, so that whatever they say counts no longer.
+    pub(super) recheck_at: Timestamp,
+}
+
 /// Whether keys must be read again before they are used once more, if that is possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
@@ -61,18 +70,20 @@ pub(super) fn lasts(since: Timestamp, span: Duration, now: Timestamp) -> bool {
 
 impl State {
     /// The keys, unless they are too old even for an outage.
-    pub(super) fn usable_keys(&mut self, now: Timestamp, options: &JwksOptions) -> Option<(KeySet, Age)> {
+    pub(super) fn usable_keys(&mut self, now: Timestamp, options: &JwksOptions) -> Option<Usable> {
         let (keys, read_at) = self.keys.as_mut()?;
         if *read_at > now {
             // The clock was set back. They are to be read again, and if that fails the grace time begins now: neither
             // do they last any longer, nor does an outage that falls together with the clock's correction refuse all.
             *read_at = before(now, options.refresh_after);
         }
-        if lasts(*read_at, options.refresh_after, now) {
-            return Some((keys.clone(), Age::Fresh));
+        let (keys, read_at) = (keys.clone(), *read_at);
+        if lasts(read_at, options.refresh_after, now) {
+            return Some(Usable { keys, age: Age::Fresh, recheck_at: read_at.plus(options.refresh_after) });
         }
         let longest = options.refresh_after.saturating_add(options.outage_grace);
-        lasts(*read_at, longest, now).then(|| (keys.clone(), Age::Old))
+        let recheck_at = now.plus(self.pause(now).map_or(Duration::ZERO, |(_, left)| left));
+        lasts(read_at, longest, now).then_some(Usable { keys, age: Age::Old, recheck_at })
     }
 
     /// Whether there ever was a key set, were it empty: a plugin that has called nobody yet publishes such.
@@ -152,7 +163,7 @@ mod tests {
     }
 
     fn age(state: &mut State, now: Timestamp) -> Option<Age> {
-        state.usable_keys(now, &options()).map(|(_, age)| age)
+        state.usable_keys(now, &options()).map(|usable| usable.age)
     }
 
     #[test]
