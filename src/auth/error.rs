@@ -278,6 +278,14 @@ impl AuthError {
         }
     }
 
+    /// The plugin that asks for that subject, where the token says so.
+    pub fn actor(&self) -> Option<&str> {
+        match self {
+            Self::NotAllowed { actor, .. } => actor.as_deref(),
+            _ => None,
+        }
+    }
+
     /// When asking again may help, for `Retry-After`.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
