@@ -40,11 +40,9 @@ fn main() -> anyhow::Result<()> {
 /// A token that was verified before, from the header to the principal.
 fn token(criterion: &mut Criterion) -> anyhow::Result<()> {
     let (resolved, token) = resolved()?;
-    let authenticator = Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?);
-    let credential = Credential::Bearer {
-        token: &token,
-        resource: Resource::StaticFile,
-    };
+    let authenticator =
+        Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&app::trust(&resolved.trust)?)?);
+    let credential = Credential::Bearer { token: &token, resource: Resource::StaticFile };
     let verified = authenticator.verify(&credential).now_or_never();
     verified.context("the key is pinned, so that nothing is waited for")??;
     let headers = request(&token, None)?.into_parts().0.headers;
@@ -62,19 +60,10 @@ fn route(criterion: &mut Criterion) {
     let locator = Locator::new(callboard::docs::Options::default());
     for (name, path) in [
         ("plain", PAGE),
-        (
-            "upper case",
-            "/static/docs/Default/Component/Callboard/kitchen-sink/index.html",
-        ),
-        (
-            "escapes",
-            "/static/docs/default/component/callboard/%C3%BCber%20uns/a%2Bb.html",
-        ),
+        ("upper case", "/static/docs/Default/Component/Callboard/kitchen-sink/index.html"),
+        ("escapes", "/static/docs/default/component/callboard/%C3%BCber%20uns/a%2Bb.html"),
         ("dots", "/static/docs/default/component/callboard/a/b/../../c/./d.html"),
-        (
-            "nowhere",
-            "/static/docs/default/component/callboard/../../../etc/passwd",
-        ),
+        ("nowhere", "/static/docs/default/component/callboard/../../../etc/passwd"),
     ] {
         criterion.bench_function(&format!("route/{name}"), |bencher| {
             bencher.iter(|| locator.locate(black_box(path)));
@@ -85,10 +74,7 @@ fn route(criterion: &mut Criterion) {
 /// What the request's conditions and ranges ask for.
 fn conditions(criterion: &mut Criterion) -> anyhow::Result<()> {
     let tag = ETag::from_store("9c1c2d5b-5000").context("no tag")?;
-    let current = Validators {
-        etag: Some(&tag),
-        last_modified: None,
-    };
+    let current = Validators { etag: Some(&tag), last_modified: None };
     let mut headers = HeaderMap::new();
     headers.insert(HOST, HeaderValue::from_static("docs.example.com"));
     criterion.bench_function("conditional/none", |bencher| {
@@ -118,16 +104,9 @@ fn journey(criterion: &mut Criterion) -> anyhow::Result<()> {
     for (logging, name) in [(false, "access log off"), (true, "access log to nowhere")] {
         let (journey, token) = warm_journey(&runtime, logging)?;
         let page = runtime.block_on(journey.answer(request(&token, None)?));
-        anyhow::ensure!(
-            page.status() == StatusCode::OK,
-            "the page is answered with {}",
-            page.status()
-        );
+        anyhow::ensure!(page.status() == StatusCode::OK, "the page is answered with {}", page.status());
         let tag = page.headers().get(ETAG).context("no tag")?.clone();
-        for (what, tag, expected) in [
-            ("page", None, StatusCode::OK),
-            ("304", Some(tag), StatusCode::NOT_MODIFIED),
-        ] {
+        for (what, tag, expected) in [("page", None, StatusCode::OK), ("304", Some(tag), StatusCode::NOT_MODIFIED)] {
             let model = request(&token, tag)?;
             criterion.bench_function(&format!("journey/{what}, {name}"), |bencher| {
                 bencher.iter_batched(
@@ -155,7 +134,7 @@ fn to_the_end(answer: Response<Body>) -> usize {
 fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Result<(Journey, String)> {
     let (resolved, token) = resolved()?;
     let instruments = Arc::new(Instruments::new()?);
-    let store = app::store(&resolved.storage)?;
+    let store = app::store(&resolved.storage, &app::trust(&resolved.trust)?)?;
     let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
     let access_log = if logging {
         AccessLog::to(std::io::sink(), true, Arc::clone(&instruments))
@@ -163,7 +142,7 @@ fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Res
         AccessLog::off(Arc::clone(&instruments))
     };
     let journey = Journey::new(
-        Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?),
+        Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&app::trust(&resolved.trust)?)?),
         Locator::new(resolved.docs),
         DocCache::new(storage, resolved.cache, Clock::System, &instruments),
         Arc::new(Health::default()),
@@ -180,15 +159,10 @@ fn resolved() -> anyhow::Result<(Resolved, String)> {
     let nowhere = TempDir::new()?;
     let variables = [("APP_CONFIG_callboard_cache_freshFor", "24h")];
     let environment = Environment {
-        variables: variables
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         directory: nowhere.path().to_owned(),
     };
-    let sources = Sources {
-        files: Vec::new(),
-        environment,
-    };
+    let sources = Sources { files: Vec::new(), environment };
     let mut resolved = config::read(&sources)?.resolved;
     let token = sample::trust_throw_away_key(&mut resolved.auth, &Clock::System)?;
     Ok((resolved, token))

@@ -62,12 +62,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let wrk = Wrk::find(arguments.seconds)?;
     let rounds = Rounds::new(arguments.rounds, wrk);
-    let wanted = |name: &str| {
-        arguments
-            .filter
-            .as_ref()
-            .is_none_or(|filter| name.contains(filter.as_str()))
-    };
+    let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     let mut rows = Vec::new();
     for (name, access_log, revalidates) in [
         ("20 KB page, access log off", AccessLog::Off, false),

@@ -18,8 +18,8 @@
 //!
 //! [`config`] turns Backstage's `app-config.yaml` and our section in it into what each room runs on; [`app`] wires the
 //! rooms together; [`cli`] is what a person types; [`admin`] shows metrics and health; [`sample`] is a site inside the
-//! binary for the first minute. [`clock`] and [`secret`] are what all stand on: time as a value, and values that never
-//! print.
+//! binary for the first minute. [`clock`], [`secret`] and [`trust`] are what all stand on: time as a value, values that
+//! never print, and which servers are believed to be who they say they are.
 //!
 //! An import only ever points downward; `tests/suite/architecture.rs` holds the floors.
 
@@ -38,3 +38,4 @@ pub mod secret;
 pub mod server;
 pub mod storage;
 pub mod telemetry;
+pub mod trust;

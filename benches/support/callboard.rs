@@ -107,9 +107,7 @@ impl Callboard {
         let admin = self.server.told.get("admin").and_then(|address| address.as_str());
         let metrics = Answer::get(admin.context("no admin address")?.parse()?, "/metrics", &Vec::new())?;
         let metrics = String::from_utf8(metrics.body)?;
-        let dropped = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix("callboard_access_log_dropped_total "));
+        let dropped = metrics.lines().find_map(|line| line.strip_prefix("callboard_access_log_dropped_total "));
         ensure!(dropped == Some("0"), "access-log lines were dropped: {dropped:?}");
         Ok(())
     }

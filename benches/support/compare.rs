@@ -53,10 +53,7 @@ pub(crate) struct Rounds {
 
 impl Rounds {
     pub(crate) fn new(count: usize, wrk: Wrk) -> Self {
-        Self {
-            count: count.max(1),
-            wrk,
-        }
+        Self { count: count.max(1), wrk }
     }
 
     /// Loads both in turn. `between` is called after each half of a round.
@@ -81,10 +78,7 @@ impl Rounds {
             };
             let pair = (half(subject)?, half(yardstick)?);
             let ratio = pair.0.micros / pair.1.micros;
-            eprintln!(
-                "  {round}: {:.2} µs and {:.2} µs, {ratio:.3}",
-                pair.0.micros, pair.1.micros
-            );
+            eprintln!("  {round}: {:.2} µs and {:.2} µs, {ratio:.3}", pair.0.micros, pair.1.micros);
             pairs.push(pair);
         }
         Ok(Row { name, pairs })
@@ -98,11 +92,7 @@ impl Rounds {
             |---|---:|---:|---:|---:|---:|\n",
             self.count,
             self.wrk.seconds,
-            if is_pinned() {
-                "a core each for server and load"
-            } else {
-                "NOTHING PINNED: there is but one core"
-            },
+            if is_pinned() { "a core each for server and load" } else { "NOTHING PINNED: there is but one core" },
         );
         for Row { name, pairs } in rows {
             let all = |figure: fn(&(Figure, Figure)) -> f64| sorted(pairs.iter().map(figure));
@@ -125,34 +115,17 @@ impl Rounds {
     }
 
     fn load(&self, contender: &Contender<'_>, seconds: u64) -> anyhow::Result<Figure> {
-        let Contender {
-            name,
-            server,
-            path,
-            headers,
-            status,
-            bytes,
-        } = contender;
+        let Contender { name, server, path, headers, status, bytes } = contender;
         let before = server.cpu_time()?;
         let load = self.wrk.run(server.address, path, headers, seconds)?;
         thread::sleep(SETTLING);
         let used = server.cpu_time()?.saturating_sub(before);
         // An answer of another kind in between would have another length: an error, a 304 for a page.
         let mean = load.bytes as f64 / load.requests as f64;
-        ensure!(
-            (mean - *bytes as f64).abs() < 8.0,
-            "{name} sent {mean} bytes an answer and not {bytes}"
-        );
+        ensure!((mean - *bytes as f64).abs() < 8.0, "{name} sent {mean} bytes an answer and not {bytes}");
         let last = Answer::get(server.address, path, headers)?;
-        ensure!(
-            last.status == *status,
-            "{name} answers {} and not {status}",
-            last.status
-        );
-        Ok(Figure {
-            micros: used.as_secs_f64() * 1e6 / load.requests as f64,
-            rate: load.rate(),
-        })
+        ensure!(last.status == *status, "{name} answers {} and not {status}", last.status);
+        Ok(Figure { micros: used.as_secs_f64() * 1e6 / load.requests as f64, rate: load.rate() })
     }
 }
 
@@ -166,9 +139,5 @@ fn sorted(figures: impl Iterator<Item = f64>) -> Vec<f64> {
 fn median(sorted: &[f64]) -> f64 {
     let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
     let upper = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        at(upper)
-    } else {
-        (at(upper.saturating_sub(1)) + at(upper)) / 2.0
-    }
+    if sorted.len() % 2 == 1 { at(upper) } else { (at(upper.saturating_sub(1)) + at(upper)) / 2.0 }
 }

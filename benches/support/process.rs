@@ -54,12 +54,7 @@ impl Server {
                 let address = address.parse()?;
                 // Whatever else it tells must not fill the pipe.
                 thread::spawn(move || lines.for_each(drop));
-                return Ok(Self {
-                    guard,
-                    pid,
-                    address,
-                    told,
-                });
+                return Ok(Self { guard, pid, address, told });
             }
             unread.push_str(&line);
             unread.push('\n');
@@ -114,11 +109,7 @@ pub(crate) fn guard(command: Vec<OsString>) -> anyhow::Result<()> {
 
 /// What to put before a command so that it runs on `core`; nothing where there is but one.
 pub(crate) fn pinned(core: usize) -> Vec<OsString> {
-    if is_pinned() {
-        ["taskset", "-c", &core.to_string()].map(OsString::from).to_vec()
-    } else {
-        Vec::new()
-    }
+    if is_pinned() { ["taskset", "-c", &core.to_string()].map(OsString::from).to_vec() } else { Vec::new() }
 }
 
 /// Whether servers and load have a core each.

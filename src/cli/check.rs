@@ -49,7 +49,7 @@ async fn check_storage(resolved: &Resolved, report: &mut Report) {
 }
 
 async fn list(resolved: &Resolved) -> anyhow::Result<Vec<String>> {
-    let store = app::store(&resolved.storage)?;
+    let store = app::store(&resolved.storage, &app::trust(&resolved.trust)?)?;
     let reader = Reader::new(store, &resolved.storage, Arc::new(Instruments::new()?));
     Ok(reader.list(&resolved.docs.root_path, KEYS_LISTED).await?)
 }
@@ -68,7 +68,8 @@ async fn check_keys(resolved: Resolved, report: &mut Report) -> anyhow::Result<(
     if !resolved.auth.required {
         return Ok(());
     }
-    let authenticator = Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?);
+    let authenticator =
+        Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&app::trust(&resolved.trust)?)?);
     for probe in authenticator.probe().await {
         let what = format!("keys of {}", probe.issuer);
         match probe.keys {

@@ -2,7 +2,7 @@
 //!
 //! 1. method: only GET and HEAD, and no request body;
 //! 2. health: answered without a credential, before anything else is looked at;
-//! 3. authenticate: bearer token or cookie → principal, which may also be refused here for what it may not do;
+//! 3. authenticate: bearer token, cookie or client certificate → principal, which may also be refused here for what it may not do;
 //! 4. route: entity and path → storage key, or "not found"; unauthenticated callers learn nothing;
 //! 5. fetch: memory → one fetch → storage, by freshness;
 //! 6. respond: conditional, range, headers;
@@ -83,7 +83,7 @@ impl Journey {
         let class = RouteClass::of(context.path());
         context.set_route(class);
         let resource = if class == Some(RouteClass::Static) { Resource::StaticFile } else { Resource::Other };
-        let credential = self.credential(context.headers(), resource)?;
+        let credential = self.credential(context.headers(), resource)?.or_certificate(context.peer());
         if let Some(principal) = self.authenticator.remembered(&credential) {
             self.instruments.token_remembered();
             return Ok(principal);

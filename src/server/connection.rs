@@ -9,24 +9,28 @@ use std::task::Poll;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::activity::{Activity, Inactive, WatchedIo};
+use super::tls::Acceptor;
 use super::{Handler, Limits, Stop};
+use crate::auth::PeerCertificate;
 
 /// hyper's own bound on header fields. Naming even the same number makes it allocate per request, so it is only named
 /// where it differs.
 const HYPER_MAX_HEADERS: usize = 100;
 
 /// Makes connections from sockets, all with the same bounds.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Connector {
     builder: auto::Builder<TokioExecutor>,
     limits: Limits,
+    tls: Option<Acceptor>,
 }
 
 impl Connector {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, tls: Option<Acceptor>) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -41,13 +45,41 @@ impl Connector {
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.max_h2_streams)
             .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
-        Self { builder, limits }
+        Self { builder, limits, tls }
     }
 
     /// Serves requests on `socket` until the client leaves, does nothing for too long, or the program stops.
-    pub(super) async fn serve(&self, socket: TcpStream, handler: Arc<impl Handler>, mut stop: Stop) {
+    pub(super) async fn serve(&self, socket: TcpStream, handler: Arc<impl Handler>, stop: Stop) {
+        match &self.tls {
+            None => self.serve_on(socket, None, handler, stop).await,
+            // In a box, so that connections without TLS take no room for it.
+            Some(tls) => Box::pin(self.serve_tls(tls, socket, handler, stop)).await,
+        }
+    }
+
+    async fn serve_tls(&self, tls: &Acceptor, socket: TcpStream, handler: Arc<impl Handler>, mut stop: Stop) {
+        let accepted = tokio::select! {
+            accepted = tls.accept(socket, self.limits.header_read_timeout) => accepted,
+            () = stop.requested() => return,
+        };
+        if let Some((stream, peer)) = accepted {
+            self.serve_on(stream, peer, handler, stop).await;
+        }
+    }
+
+    /// Serves requests on a connection that is up; `peer` is who its client has proven to be.
+    async fn serve_on(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Option<Arc<PeerCertificate>>,
+        handler: Arc<impl Handler>,
+        mut stop: Stop,
+    ) {
         let activity = Activity::new();
-        let service = service_fn(|request| {
+        let service = service_fn(|mut request| {
+            if let Some(peer) = &peer {
+                request.extensions_mut().insert(Arc::clone(peer));
+            }
             let answering = activity.answering();
             let handler = Arc::clone(&handler);
             async move {
@@ -55,7 +87,7 @@ impl Connector {
                 Ok::<_, Infallible>(response.map(|body| answering.send(body)))
             }
         });
-        let io = WatchedIo::new(TokioIo::new(socket), Arc::clone(&activity));
+        let io = WatchedIo::new(TokioIo::new(stream), Arc::clone(&activity));
         let mut connection = pin!(self.builder.serve_connection(io, service));
         let mut is_closing = false;
         loop {

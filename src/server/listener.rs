@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Limits;
 use super::connection::Connector;
+use super::tls::Acceptor;
 use crate::pipeline::{Body, Journey};
 
 /// Connections that the kernel holds until they are accepted.
@@ -54,6 +55,7 @@ impl Stop {
 pub struct Listener {
     socket: TcpListener,
     limits: Limits,
+    tls: Option<Acceptor>,
 }
 
 impl Listener {
@@ -66,7 +68,12 @@ impl Listener {
         // A restart must not wait for connections of the last run to time out.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self { socket: socket.listen(BACKLOG)?, limits })
+        Ok(Self { socket: socket.listen(BACKLOG)?, limits, tls: None })
+    }
+
+    /// The same, speaking TLS where there is an acceptor for it.
+    pub fn with_tls(self, tls: Option<Acceptor>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The address, with the port that the system chose where 0 was asked for.
@@ -80,7 +87,7 @@ impl Listener {
     /// Serves until `stop`; then lets requests in flight finish, for `grace` at most. Returns how many connections
     /// had to be broken off.
     pub async fn serve(self, handler: Arc<impl Handler>, mut stop: Stop, grace: Duration) -> usize {
-        let connector = Arc::new(Connector::new(self.limits.clone()));
+        let connector = Arc::new(Connector::new(self.limits.clone(), self.tls));
         let places = Arc::new(Semaphore::new(self.limits.max_connections));
         let mut connections = tokio::task::JoinSet::new();
         loop {

@@ -4,6 +4,7 @@ mod activity;
 mod connection;
 mod listener;
 mod options;
+pub mod tls;
 
 pub use listener::{Handler, Listener, Stop};
 pub use options::*;

@@ -7,7 +7,7 @@ mod options;
 mod trace_id;
 
 pub use access_log::{AccessLine, AccessLog};
-pub use instruments::{Instruments, MemoryUse, RequestLabels, StorageOperation};
+pub use instruments::{Handshake, Instruments, MemoryUse, RequestLabels, StorageOperation};
 pub use log::init as init_log;
 pub use options::*;
 pub use trace_id::TraceId;
