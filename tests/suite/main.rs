@@ -17,5 +17,7 @@ mod flights;
 mod operation;
 mod published_site;
 mod support;
+mod tls;
 mod token_vectors;
+mod trust;
 mod vectors;

@@ -111,7 +111,7 @@ fn try_out(reader: &mut Reader<'_>, source: &CertificateSource, [cert_key, key_k
         Ok(_) => {}
         Err(error) => {
             let key = if error.part() == Part::Cert { cert_key } else { key_key };
-            reader.wrong(key, error);
+            reader.wrong(key, format!("{} {error}", source.place(error.part())));
         }
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{CipherSuite, RootCertStore, ServerConfig};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::certificate::Served;
@@ -22,6 +23,9 @@ use crate::trust::{self, FileError};
 
 /// TLS 1.2 sessions of clients that know no tickets, all together. Such clients are rare.
 const SESSIONS: usize = 4096;
+
+/// An alert record in TLS 1.2's form: fatal, `inappropriate_fallback` (RFC 7507 §3).
+const INAPPROPRIATE_FALLBACK: [u8; 7] = [21, 3, 3, 0, 2, 2, 86];
 
 /// Speaks first with whoever connects.
 #[derive(Debug)]
@@ -78,9 +82,8 @@ impl Acceptor {
         socket: TcpStream,
         patience: Duration,
     ) -> Option<(TlsStream<TcpStream>, Option<Arc<PeerCertificate>>)> {
-        let config = Arc::clone(&self.config.borrow());
-        let handshake = tokio::time::timeout(patience, TlsAcceptor::from(config).accept(socket));
-        let outcome = handshake.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut)).flatten();
+        let outcome = tokio::time::timeout(patience, self.shake_hands(socket)).await;
+        let outcome = outcome.map_err(|_| io::Error::from(io::ErrorKind::TimedOut)).flatten();
         let counted = match &outcome {
             Ok(_) => Handshake::Done,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Handshake::TimedOut,
@@ -92,6 +95,24 @@ impl Acceptor {
         let peer = certificate.and_then(peer::peer).map(Arc::new);
         Some((stream, peer))
     }
+
+    async fn shake_hands(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let mut start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
+        if is_fallback(start.client_hello().cipher_suites()) {
+            start.io.write_all(&INAPPROPRIATE_FALLBACK).await?;
+            return Err(io::Error::other("the client was talked out of TLS 1.3"));
+        }
+        let config = Arc::clone(&self.config.borrow());
+        start.into_stream(config).await
+    }
+}
+
+/// Whether the client says that it knows TLS 1.3 and offers less only because that had failed before (RFC 7507). The
+/// library leaves this to TLS 1.3's own protection; clients without that one are protected as well so.
+fn is_fallback(suites: &[CipherSuite]) -> bool {
+    const FALLBACK: u16 = 0x5600;
+    let is_of_tls13 = |suite: &CipherSuite| u16::from(*suite) >> 8 == 0x13;
+    suites.iter().any(|suite| u16::from(*suite) == FALLBACK) && !suites.iter().any(is_of_tls13)
 }
 
 /// What lets clients come back without a full handshake. It is replaced where other clients are let in than before: a

@@ -104,12 +104,12 @@ impl CertificateSource {
     }
 
     /// Where the half is, for messages.
-    pub(super) fn place(&self, part: Part) -> String {
+    pub fn place(&self, part: Part) -> String {
         match (self, part) {
             (Self::Files { cert, .. }, Part::Cert) => cert.display().to_string(),
             (Self::Files { key, .. }, Part::Key) => key.display().to_string(),
-            (Self::Text { .. }, Part::Cert) => "backend.https.certificate.cert".to_owned(),
-            (Self::Text { .. }, Part::Key) => "backend.https.certificate.key".to_owned(),
+            (Self::Text { .. }, Part::Cert) => "the PEM text of the certificate".to_owned(),
+            (Self::Text { .. }, Part::Key) => "the PEM text of the key".to_owned(),
         }
     }
 }

@@ -1,0 +1,316 @@
+//! TLS on the main listener, held against the clients and scanners that people use.
+
+use std::net::SocketAddr;
+
+use reqwest::StatusCode;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::pki::{Authority, RSA, run};
+use crate::support::{Callboard, SITE, raw, until};
+
+/// A Callboard with a certificate for `localhost`, and more in its `tls:` section.
+async fn callboard(authority: &Authority, more: &str) -> Callboard {
+    authority.keep("tls", &authority.server(&["localhost", "127.0.0.1"]));
+    Callboard::with(&authority.section(&["tls"], more)).await
+}
+
+/// Asks for the site's page with curl: what it says of the connection, or why there is none.
+async fn curl(callboard: &Callboard, authority: &Authority, host: &str, arguments: &[&str]) -> String {
+    let port = callboard.address.port();
+    let resolve = format!("{host}:{port}:127.0.0.1");
+    let ca = authority.ca();
+    let url = format!("https://{host}:{port}{SITE}/index.html");
+    let mut all = vec!["--silent", "--show-error", "--resolve", &resolve, "--cacert", ca.to_str().unwrap()];
+    all.extend(["--write-out", " %{http_code} HTTP/%{http_version}", &url]);
+    all.extend(arguments);
+    run("curl", &all, "").await.0
+}
+
+fn bearer(callboard: &Callboard) -> String {
+    format!("Authorization: Bearer {}", callboard.backstage.token())
+}
+
+/// A TLS connection by OpenSSL that asks for one page; what it tells of the connection.
+async fn s_client(address: SocketAddr, arguments: &[&str]) -> String {
+    let connect = address.to_string();
+    let mut all = vec!["s_client", "-connect", &connect, "-ign_eof"];
+    all.extend(arguments);
+    run("openssl", &all, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.0
+}
+
+#[tokio::test]
+async fn curl_reads_over_tls_with_both_protocols_and_both_versions() {
+    let authority = Authority::new();
+    let callboard = callboard(&authority, "").await;
+    let token = bearer(&callboard);
+    for (arguments, version) in [
+        (["--http2", "--tlsv1.3", "--tls-max", "1.3"], "HTTP/2"),
+        (["--http2", "--tlsv1.2", "--tls-max", "1.2"], "HTTP/2"),
+        (["--http1.1", "--tlsv1.3", "--tls-max", "1.3"], "HTTP/1.1"),
+        (["--http1.1", "--tlsv1.2", "--tls-max", "1.2"], "HTTP/1.1"),
+    ] {
+        let said = curl(&callboard, &authority, "localhost", &[&arguments[..], &["-H", &token]].concat()).await;
+        assert_eq!(said, format!("<h1>Shop</h1> 200 {version}"), "{arguments:?}");
+    }
+    let without = curl(&callboard, &authority, "localhost", &[]).await;
+    assert!(without.ends_with(" 401 HTTP/2"), "{without}");
+    let other = curl(&callboard, &Authority::new(), "localhost", &["-H", &token]).await;
+    assert!(other.contains("certificate"), "{other}");
+    assert_eq!(callboard.metric("callboard_tls_handshakes_total", &["done"]).await, 5.0);
+    assert_eq!(callboard.metric("callboard_tls_handshakes_total", &["failed"]).await, 1.0);
+}
+
+#[tokio::test]
+async fn each_name_gets_its_own_certificate_and_unknown_names_the_first() {
+    let authority = Authority::new();
+    authority.keep("first", &authority.server(&["first.test"]));
+    authority.keep("wild", &authority.server(&["*.docs.test"]));
+    authority.keep("exact", &authority.server_with(&["exact.docs.test"], RSA));
+    let callboard = Callboard::with(&authority.section(&["first", "wild", "exact"], "")).await;
+    let token = bearer(&callboard);
+    for name in ["first.test", "any.docs.test", "exact.docs.test"] {
+        let said = curl(&callboard, &authority, name, &["-H", &token]).await;
+        assert!(said.ends_with(" 200 HTTP/2"), "{name}: {said}");
+    }
+    for (arguments, shown) in [
+        (vec!["-servername", "any.docs.test"], "*.docs.test"),
+        (vec!["-servername", "exact.docs.test"], "exact.docs.test"),
+        (vec!["-servername", "unknown.test"], "first.test"),
+        (vec!["-noservername"], "first.test"),
+    ] {
+        let certificate = s_client(callboard.address, &arguments).await;
+        let (names, _) = run("openssl", &["x509", "-noout", "-ext", "subjectAltName"], &certificate).await;
+        assert!(names.contains(&format!("DNS:{shown}\n")), "{arguments:?}: {names}");
+    }
+}
+
+#[tokio::test]
+async fn openssl_finds_what_is_modern_resumes_and_is_refused_what_is_old() {
+    let authority = Authority::new();
+    let callboard = callboard(&authority, "").await;
+    let ca = authority.ca();
+    let session = authority.path("session.pem");
+    let (ca, session) = (ca.to_str().unwrap(), session.to_str().unwrap());
+    for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let said = s_client(callboard.address, &[version, "-CAfile", ca, "-sess_out", session]).await;
+        assert!(said.contains(&format!("New, {name}")) && said.contains("Verify return code: 0 (ok)"), "{said}");
+        let said = s_client(callboard.address, &[version, "-sess_in", session]).await;
+        assert!(said.contains(&format!("Reused, {name}")), "{said}");
+        // P-256 is what the certificate itself needs, in TLS 1.2.
+        for group in ["X25519:P-256", "P-256", "P-384:P-256"] {
+            let said = s_client(callboard.address, &[version, "-groups", group]).await;
+            assert!(said.contains(&format!("New, {name}")), "{group}: {said}");
+        }
+    }
+    // Without tickets, TLS 1.2 resumes by a session's number.
+    s_client(callboard.address, &["-tls1_2", "-no_ticket", "-sess_out", session]).await;
+    let said = s_client(callboard.address, &["-tls1_2", "-no_ticket", "-sess_in", session]).await;
+    assert!(said.contains("Reused, TLSv1.2"), "{said}");
+    for version in ["-tls1", "-tls1_1"] {
+        let said = s_client(callboard.address, &[version, "-cipher", "ALL:@SECLEVEL=0"]).await;
+        assert!(said.contains("(NONE)") && said.contains("alert protocol version"), "{said}");
+    }
+    let said = s_client(callboard.address, &["-tls1_2", "-fallback_scsv"]).await;
+    assert!(said.contains("inappropriate fallback"), "{said}");
+    for cipher in ["AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA256"] {
+        let said = s_client(callboard.address, &["-tls1_2", "-cipher", cipher]).await;
+        assert!(said.contains("handshake failure"), "{cipher}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_client_reads_with_https_and_http2() {
+    const SCRIPT: &str = r"
+        const [port, ca, path, authorization] = process.argv.slice(1);
+        const options = { ca: require('fs').readFileSync(ca) };
+        const origin = `https://localhost:${port}`;
+        require('https').get(origin + path, { ...options, headers: { authorization } }, response => {
+            console.log(response.httpVersion, response.statusCode);
+            response.resume().on('end', () => {
+                const session = require('http2').connect(origin, options);
+                const request = session.request({ ':path': path, authorization });
+                request.on('response', headers => console.log(session.alpnProtocol, headers[':status']));
+                request.resume().on('end', () => session.close());
+            });
+        });";
+    let authority = Authority::new();
+    let callboard = callboard(&authority, "").await;
+    let (port, ca, page) = (callboard.address.port().to_string(), authority.ca(), format!("{SITE}/index.html"));
+    let token = format!("Bearer {}", callboard.backstage.token());
+    let (said, _) = run("node", &["-e", SCRIPT, &port, ca.to_str().unwrap(), &page, &token], "").await;
+    assert_eq!(said, "1.1 200\nh2 200\n");
+}
+
+#[tokio::test]
+async fn client_certificates_are_asked_for_and_may_stand_for_a_token() {
+    let authority = Authority::new();
+    authority.keep("ci", &authority.client("ci", "spiffe://test/other"));
+    authority.keep("spiffe", &authority.client("x", "spiffe://test/build"));
+    authority.keep("nobody", &authority.client("nobody", "spiffe://test/nobody"));
+    let stranger = Authority::new();
+    authority.keep("stranger", &stranger.client("ci", "spiffe://test/build"));
+    let clients = |mode: &str| {
+        format!(
+            ", clientCertificates: {{ mode: {mode}, caFiles: ['{}'], subjects: [\
+             {{ certificate: CN=ci, subject: external:ci }}, \
+             {{ certificate: 'spiffe://test/build', subject: external:build }}] }}",
+            authority.ca().display()
+        )
+    };
+    for mode in ["optional", "required"] {
+        let callboard = callboard(&authority, &clients(mode)).await;
+        let token = bearer(&callboard);
+        let ask = async |certificate: Option<&str>, header: Option<&str>| {
+            let files = certificate.map(|name| [format!("{name}.crt"), format!("{name}.key")]);
+            let files = files.map(|names| names.map(|name| authority.path(&name).display().to_string()));
+            let mut arguments = Vec::new();
+            arguments.extend(files.iter().flat_map(|[cert, key]| ["--cert", cert, "--key", key]));
+            arguments.extend(header.iter().flat_map(|header| ["-H", header]));
+            let said = curl(&callboard, &authority, "localhost", &arguments).await;
+            let (before, _) = said.split_once(" HTTP/").unwrap();
+            before.rsplit(' ').next().unwrap().parse::<u16>().unwrap()
+        };
+        // 000 is what curl says where there was no answer at all.
+        let bare = if mode == "required" { 0 } else { 401 };
+        assert_eq!(ask(None, None).await, bare, "{mode}");
+        assert_eq!(ask(None, Some(&token)).await, if bare == 0 { 0 } else { 200 }, "{mode}");
+        assert_eq!(ask(Some("stranger"), Some(&token)).await, 0, "{mode}");
+        assert_eq!((ask(Some("ci"), None).await, ask(Some("spiffe"), None).await), (200, 200), "{mode}");
+        assert_eq!((ask(Some("nobody"), None).await, ask(Some("nobody"), Some(&token)).await), (401, 200), "{mode}");
+        // A token that is there decides.
+        assert_eq!(ask(Some("ci"), Some("Authorization: Bearer a.b.c")).await, 401, "{mode}");
+        let catalog = format!("Authorization: Bearer {}", callboard.backstage.token_of("catalog"));
+        assert_eq!(ask(Some("ci"), Some(&catalog)).await, 403, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_mapped_certificate_reads_only_what_its_subject_may_and_is_remembered_by_the_session() {
+    let authority = Authority::new();
+    authority.keep("ci", &authority.client("ci", "spiffe://test/ci"));
+    let section = format!(
+        ", clientCertificates: {{ mode: optional, caFiles: ['{}'], \
+         subjects: [{{ certificate: CN=ci, subject: external:ci }}] }}",
+        authority.ca().display()
+    );
+    let callboard = callboard(&authority, &section).await;
+    let (cert, key, session) = (authority.path("ci.crt"), authority.path("ci.key"), authority.path("session.pem"));
+    let session = session.to_str().unwrap();
+    let page = format!("GET {SITE}/index.html HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let connect = callboard.address.to_string();
+    let ask = async |more: &[&str]| {
+        let all = [&["s_client", "-connect", &connect, "-ign_eof"], more].concat();
+        run("openssl", &all, &page).await.0
+    };
+    let with = ["-cert", cert.to_str().unwrap(), "-key", key.to_str().unwrap(), "-sess_out", session];
+    assert!(ask(&with).await.contains("HTTP/1.1 200"));
+    let resumed = ask(&["-sess_in", session]).await;
+    assert!(resumed.contains("Reused") && resumed.contains("HTTP/1.1 200"), "{resumed}");
+    // The authority is replaced: the session that its certificate opened is worth nothing any more.
+    let stranger = Authority::new();
+    authority.write("ca.crt", &std::fs::read_to_string(stranger.ca()).unwrap());
+    until(async || !ask(&["-sess_in", session]).await.contains("Reused")).await;
+    assert!(ask(&["-sess_in", session]).await.contains("HTTP/1.1 401"));
+
+    // Where `allow` does not list the subject, the certificate reads nothing.
+    authority.keep("ci", &stranger.client("ci", "spiffe://test/ci"));
+    let pair = authority.section(&["tls"], &section);
+    let other = Callboard::with(&format!("{pair}  auth: {{ allow: ['plugin:techdocs'] }}\n")).await;
+    let connect = other.address.to_string();
+    let all = [&["s_client", "-connect", connect.as_str(), "-ign_eof"], &with[..4]].concat();
+    let said = run("openssl", &all, &page).await.0;
+    assert!(said.contains("HTTP/1.1 403"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_is_taken_up_under_load_without_a_failed_request() {
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let authority = Authority::new();
+    // As Kubernetes mounts a secret: the files are links through a link that is swapped.
+    for (folder, name) in [("one", "one.test"), ("two", "two.test")] {
+        std::fs::create_dir(authority.path(folder)).unwrap();
+        authority.keep(&format!("{folder}/tls"), &authority.server(&["localhost", name]));
+    }
+    symlink("one", authority.path("..data")).unwrap();
+    symlink("..data/tls.crt", authority.path("tls.crt")).unwrap();
+    symlink("..data/tls.key", authority.path("tls.key")).unwrap();
+    let callboard = Callboard::with(&authority.section(&["tls"], "")).await;
+    let url = format!("https://localhost:{}{SITE}/index.html", callboard.address.port());
+    let (token, done, served) = (callboard.backstage.token(), AtomicBool::new(false), AtomicUsize::new(0));
+    // One kept connection, and one that is made anew for each request.
+    let kept = authority.http_client().build().unwrap();
+    let fresh = authority.http_client().pool_max_idle_per_host(0).build().unwrap();
+    let load = async |client: &reqwest::Client| {
+        while !done.load(Ordering::SeqCst) {
+            let answer = client.get(&url).bearer_auth(&token).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            assert_eq!(answer.text().await.unwrap(), "<h1>Shop</h1>");
+            served.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let shows = async |name: &str| {
+        let certificate = s_client(callboard.address, &[]).await;
+        run("openssl", &["x509", "-noout", "-ext", "subjectAltName"], &certificate).await.0.contains(name)
+    };
+    let swap = async {
+        assert!(shows("one.test").await);
+        for (folder, name) in [("two", "two.test"), ("one", "one.test"), ("two", "two.test")] {
+            symlink(folder, authority.path("..new")).unwrap();
+            std::fs::rename(authority.path("..new"), authority.path("..data")).unwrap();
+            until(async || shows(name).await).await;
+        }
+        let before = served.load(Ordering::SeqCst);
+        until(async || served.load(Ordering::SeqCst) > before + 20).await;
+        done.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(load(&kept), load(&fresh), swap);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_finish_its_handshake_is_let_go() {
+    let authority = Authority::new();
+    authority.keep("tls", &authority.server(&["localhost"]));
+    let section = authority.section(&["tls"], "") + "  limits: { headerReadTimeout: 300ms }\n";
+    let callboard = Callboard::with(&section).await;
+    let hello = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00];
+    for start in [&b""[..], &hello[..1], &hello, b"GET / HTTP/1.1\r\n\r\n"] {
+        let mut socket = TcpStream::connect(callboard.address).await.unwrap();
+        socket.write_all(start).await.unwrap();
+        raw::until_closed(&mut socket).await;
+    }
+    assert_eq!(callboard.metric("callboard_tls_handshakes_total", &["timeout"]).await, 3.0);
+    assert_eq!(callboard.metric("callboard_tls_handshakes_total", &["failed"]).await, 1.0);
+    // One that does, and then says nothing, is let go too.
+    let said = run("openssl", &["s_client", "-connect", &callboard.address.to_string(), "-ign_eof"], "").await.0;
+    assert!(said.contains("New, TLSv1.3"), "{said}");
+    // A client that waits in its handshake does not hold up the end.
+    let _socket = TcpStream::connect(callboard.address).await.unwrap();
+    assert_eq!(callboard.stop().await, 0);
+}
+
+#[tokio::test]
+async fn scanners_find_nothing_to_complain_about() {
+    let authority = Authority::new();
+    authority.keep("rsa", &authority.server_with(&["localhost"], RSA));
+    authority.keep("ecdsa", &authority.server(&["localhost"]));
+    let callboard = Callboard::with(&authority.section(&["ecdsa", "rsa"], "")).await;
+    let ca = authority.ca();
+    let target = format!("localhost:{}", callboard.address.port());
+    let sslyze = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-tools/sslyze/bin/sslyze");
+    let arguments = ["--mozilla_config=intermediate", "--certinfo_ca_file", ca.to_str().unwrap(), &target];
+    let (said, content) = run(sslyze, &arguments, "").await;
+    assert!(content && said.contains("OK - Compliant"), "{said}");
+    let (said, _) = run("sslscan", &["--no-colour", "--ipv4", &target], "").await;
+    for line in ["TLSv1.2   enabled", "TLSv1.3   enabled", "TLSv1.1   disabled", "TLSv1.0   disabled"] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+    for line in ["SSLv2     disabled", "SSLv3     disabled", "Server supports TLS Fallback SCSV"] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+    for weak in ["CBC", "RC4", "3DES", "SHA ", "vulnerable to"] {
+        let found = said.lines().find(|line| line.contains(weak) && !line.contains("not vulnerable"));
+        assert_eq!(found, None, "{said}");
+    }
+}
