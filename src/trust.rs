@@ -99,6 +99,11 @@ impl Trust {
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
+            // Bodies are wanted as they were stored, whatever else in the program brings decoders along.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
             .user_agent(concat!("callboard/", env!("CARGO_PKG_VERSION")));
         if h2 { builder } else { builder.http1_only() }
     }

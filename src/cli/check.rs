@@ -25,12 +25,25 @@ pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
     for warning in &warnings {
         report.warning("configuration", &warning.to_string());
     }
+    check_certificates(&resolved, &mut report);
     runtime()?.block_on(async {
         check_storage(&resolved, &mut report).await;
         check_keys(resolved, &mut report).await
     })?;
     output::line(&format!("\n{}", report.verdict()))?;
     Ok(if report.failures == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+}
+
+fn check_certificates(resolved: &Resolved, report: &mut Report) {
+    for source in resolved.server.tls.iter().flat_map(|tls| &tls.certificates) {
+        match source.load(Clock::System.now()) {
+            Ok(served) => {
+                let names = served.names().join(", ");
+                report.good("certificate", &format!("for {names}, valid until {}", served.valid_until()));
+            }
+            Err(error) => report.bad("certificate", &format!("{} {error}", source.place(error.part()))),
+        }
+    }
 }
 
 async fn check_storage(resolved: &Resolved, report: &mut Report) {

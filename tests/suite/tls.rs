@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::support::pki::{Authority, RSA, run};
-use crate::support::{Callboard, SITE, raw, until};
+use crate::support::{Callboard, SITE, configuration, raw, until};
 
 /// A Callboard with a certificate for `localhost`, and more in its `tls:` section.
 async fn callboard(authority: &Authority, more: &str) -> Callboard {
@@ -109,7 +109,7 @@ async fn openssl_finds_what_is_modern_resumes_and_is_refused_what_is_old() {
     assert!(said.contains("Reused, TLSv1.2"), "{said}");
     for version in ["-tls1", "-tls1_1"] {
         let said = s_client(callboard.address, &[version, "-cipher", "ALL:@SECLEVEL=0"]).await;
-        assert!(said.contains("(NONE)") && said.contains("alert protocol version"), "{said}");
+        assert!(said.contains("New, (NONE)") && said.contains("SSL alert number"), "{version}: {said}");
     }
     let said = s_client(callboard.address, &["-tls1_2", "-fallback_scsv"]).await;
     assert!(said.contains("inappropriate fallback"), "{said}");
@@ -288,6 +288,24 @@ async fn a_client_that_does_not_finish_its_handshake_is_let_go() {
     // A client that waits in its handshake does not hold up the end.
     let _socket = TcpStream::connect(callboard.address).await.unwrap();
     assert_eq!(callboard.stop().await, 0);
+}
+
+#[tokio::test]
+async fn backstages_own_certificate_will_do() {
+    use callboard::app::App;
+    use callboard::clock::Clock;
+    let authority = Authority::new();
+    authority.keep("backstage", &authority.server(&["localhost"]));
+    let [cert, key] = ["backstage.crt", "backstage.key"].map(|name| authority.path(name).display().to_string());
+    let text = format!(
+        "backend: {{ https: {{ certificate: {{ cert: {{ $file: '{cert}' }}, key: {{ $file: '{key}' }} }} }} }}\n\
+         techdocs: {{ publisher: {{ local: {{ publishDirectory: '.' }} }} }}\n\
+         callboard: {{ listen: '127.0.0.1:0', admin: {{ listen: '127.0.0.1:0' }} }}\n"
+    );
+    let running = App::new(configuration(&text).resolved, Clock::System).unwrap().start().unwrap();
+    let url = format!("https://localhost:{}/.backstage/health/v1/liveness", running.address.port());
+    let alive = authority.http_client().build().unwrap().get(url).send().await.unwrap();
+    assert_eq!((alive.status(), alive.version()), (StatusCode::OK, reqwest::Version::HTTP_2));
 }
 
 #[tokio::test]

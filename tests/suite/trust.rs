@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use callboard::app::{App, Running};
 use callboard::clock::Clock;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::pki::{Authority, run};
 use crate::support::servers::Server;
@@ -35,6 +38,32 @@ fn address(url: &str) -> SocketAddr {
     url.trim_start_matches("http://").trim_end_matches('/').replace("localhost", "127.0.0.1").parse().unwrap()
 }
 
+/// A proxy that makes tunnels (RFC 9110 §9.3.6), and how many it has made.
+async fn proxy() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tunnels = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&tunnels);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let counter = Arc::clone(&counter);
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(client.read_u8().await.unwrap());
+                }
+                let request = String::from_utf8(request).unwrap();
+                let target = request.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap();
+                let mut server = TcpStream::connect(target).await.unwrap();
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                counter.fetch_add(1, Ordering::SeqCst);
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, tunnels)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_behind_a_private_certificate_is_read_with_its_authority_and_not_without() {
     let s3 = Server::s3().await;
@@ -54,6 +83,12 @@ async fn a_bucket_behind_a_private_certificate_is_read_with_its_authority_and_no
     let path = format!("/static/docs/{}/index.html", s3.said("/entity"));
     let believing = start(&publisher, &backstage.base_url(), &trusting(&authority));
     assert_eq!(read(&believing, &path, &backstage.token()).await, 200);
+    // The same through a proxy, which sees nothing but the name.
+    let (proxy, tunnels) = proxy().await;
+    let with_proxy = publisher.replace("region:", &format!("httpsProxy: 'http://{proxy}'\n      region:"));
+    let through = start(&with_proxy, &backstage.base_url(), &trusting(&authority));
+    assert_eq!(read(&through, &path, &backstage.token()).await, 200);
+    assert!(tunnels.load(Ordering::SeqCst) > 0);
     let doubting = start(&publisher, &backstage.base_url(), "");
     assert_eq!(read(&doubting, &path, &backstage.token()).await, 503);
 
@@ -82,6 +117,15 @@ async fn token_keys_behind_a_private_certificate_are_read_with_its_authority_and
     let relay = authority.relay(address(&backstage.base_url())).await;
     let base_url = format!("https://localhost:{}", relay.port());
     let path = format!("{SITE}/index.html");
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("app-config.yaml");
+    std::fs::write(&config, format!("backend: {{ baseUrl: '{base_url}' }}\n{publisher}")).unwrap();
+    let check = ["check", "--config", config.to_str().unwrap()];
+    let (said, content) = run(env!("CARGO_BIN_EXE_callboard"), &check, "").await;
+    assert!(
+        !content && said.contains("keys of plugin:techdocs") && said.contains("invalid peer certificate"),
+        "{said}"
+    );
     for (section, status) in [(trusting(&authority), 200), (String::new(), 503), (trusting(&Authority::new()), 503)] {
         let running = start(&publisher, &base_url, &section);
         assert_eq!(read(&running, &path, &backstage.token()).await, status, "{section}");

@@ -192,3 +192,118 @@ fn read_ca_files(reader: &mut Reader<'_>, loaded: &Loaded, key: &str) -> Vec<Pat
     }
     files
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::config::testing::Folder;
+    use crate::config::{Configuration, Problems, load};
+
+    const DOCS: &str =
+        "techdocs: {publisher: {local: {publishDirectory: site}}}\nbackend: {baseUrl: 'http://b.test'}\n";
+    const OURS: &str = "certificates: [{cert: tls.crt, key: tls.key}]";
+    const THEIRS: &str = "backend: {https: {certificate: {cert: {$file: tls.crt}, key: {$file: tls.key}}}}\n";
+
+    /// What comes of `text` beside a certificate that is good for so many days.
+    fn resolve_with(text: &str, days: u64) -> Result<Configuration, Problems> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["docs.test".to_owned()]).unwrap();
+        let now = Clock::System.now().as_secs();
+        let at = |seconds| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        (params.not_before, params.not_after) = (at(now - 200 * 86_400), at(now + days * 86_400));
+        let cert = params.self_signed(&key).unwrap().pem();
+        // A file later in the list is laid over the one before.
+        let files = [("a.yaml", DOCS), ("b.yaml", text), ("tls.crt", &cert), ("tls.key", &key.serialize_pem())];
+        let folder = Folder::new(&files);
+        load(&folder.sources(&["a.yaml", "b.yaml"], &[])).unwrap().resolve()
+    }
+
+    fn tls(text: &str) -> Option<TlsOptions> {
+        resolve_with(text, 90).unwrap_or_else(|problems| panic!("{problems}")).resolved.server.tls
+    }
+
+    fn told(text: &str) -> Vec<String> {
+        resolve_with(text, 90).expect_err("problems").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn tls_is_spoken_where_there_is_a_certificate_and_it_is_not_switched_off() {
+        let is_from_files =
+            |text: &str| tls(text).map(|tls| matches!(tls.certificates.first(), Some(CertificateSource::Files { .. })));
+        assert_eq!(is_from_files(""), None);
+        assert_eq!(is_from_files(&format!("callboard: {{tls: {{{OURS}}}}}")), Some(true));
+        assert_eq!(is_from_files(&format!("callboard: {{tls: {{enabled: true, {OURS}}}}}")), Some(true));
+        assert_eq!(is_from_files(&format!("callboard: {{tls: {{enabled: false, {OURS}}}}}")), None);
+        assert_eq!(is_from_files(THEIRS), Some(false));
+        assert_eq!(is_from_files(&format!("{THEIRS}callboard: {{tls: {{{OURS}}}}}")), Some(true));
+        for off in [THEIRS, "backend: {https: true}\n", "backend: {https: {certificate: {cert: garbage, key: b}}}\n"] {
+            assert_eq!(is_from_files(&format!("{off}callboard: {{tls: {{enabled: false}}}}")), None, "{off}");
+        }
+        assert_eq!(is_from_files("backend: {https: false}"), None);
+    }
+
+    #[test]
+    fn a_certificate_that_can_not_be_had_is_a_problem_with_a_way_out() {
+        let generated = told("backend: {https: true}");
+        assert!(generated[0].starts_with("backend.https (b.yaml:1): is true:"), "{generated:?}");
+        assert!(generated[0].contains("callboard.tls.enabled: false"), "{generated:?}");
+        let half = told("backend: {https: {certificate: {cert: a}}}");
+        assert!(half[0].starts_with("backend.https.certificate.key: required where backend.https is set"), "{half:?}");
+        let insisted = told("callboard: {tls: {enabled: true}}");
+        assert!(insisted[0].contains("there is no certificate: write callboard.tls.certificates"), "{insisted:?}");
+        assert_eq!(told("backend: {https: {certificate: {cert: garbage, key: secret}}}").len(), 1);
+    }
+
+    #[test]
+    fn a_key_in_the_configuration_is_not_shown() {
+        let configuration = resolve_with(THEIRS, 90).unwrap();
+        let shown = format!("{:?}{}", configuration.resolved, configuration.effective.to_yaml(true));
+        assert!(!shown.contains("PRIVATE KEY"), "{shown}");
+    }
+
+    #[test]
+    fn a_certificate_that_runs_out_is_warned_of() {
+        let warnings = |days| {
+            let configuration = resolve_with(&format!("callboard: {{tls: {{{OURS}}}}}"), days).unwrap();
+            configuration.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(warnings(10)[0].starts_with("callboard.tls.certificates[0].cert (b.yaml:1): runs out"));
+        assert!(warnings(30).is_empty());
+    }
+
+    #[test]
+    fn client_certificates_are_mapped_and_their_subjects_let_in() {
+        let clients = "clientCertificates: {mode: optional, caFiles: [tls.crt], subjects: [\
+                       {certificate: CN=ci, subject: 'external:ci'}, {certificate: 'spiffe://a/b', subject: 'external:b'}]}";
+        let configuration = resolve_with(&format!("callboard: {{tls: {{{OURS}, {clients}}}}}"), 90).unwrap();
+        let auth = &configuration.resolved.auth;
+        assert_eq!(auth.certificates.len(), 2);
+        assert_eq!(auth.allow, ["plugin:techdocs", "external:ci", "external:b"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_client_certificates_is_told() {
+        let told = told(&format!(
+            "callboard: {{tls: {{{OURS}, clientCertificates: {{mode: optional, subjects: [\
+             {{certificate: ci, subject: 'external:ci'}}, {{certificate: CN=a, subject: 'plugin:techdocs'}}, \
+             {{certificate: CN=b, subject: 'external:*'}}, {{certificat: CN=c, subject: 'external:c'}}]}}}}}}"
+        ));
+        let keys: Vec<&str> = told.iter().filter_map(|problem| problem.split([' ', ':']).next()).collect();
+        let of = |index: usize, name: &str| format!("callboard.tls.clientCertificates.subjects[{index}].{name}");
+        let expected = [
+            "callboard.tls.clientCertificates.caFiles".to_owned(),
+            of(3, "certificat"),
+            of(0, "certificate"),
+            of(1, "subject"),
+            of(2, "subject"),
+            of(3, "certificate"),
+        ];
+        assert_eq!(keys, expected, "{told:#?}");
+        let told = super::tests::told("callboard: {tls: {clientCertificates: {mode: always}}}");
+        assert!(told[0].contains("\"always\" is no mode: write none, optional or required"), "{told:?}");
+        let told = super::tests::told("callboard: {tls: {clientCertificates: {mode: optional, caFiles: [tls.crt]}}}");
+        assert!(told[0].contains("needs TLS"), "{told:?}");
+    }
+}
