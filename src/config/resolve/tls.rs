@@ -41,7 +41,8 @@ pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded) -> (Option<TlsOptio
         reader.wrong(ENABLED, format!("is true, and there is no certificate: write {CERTIFICATES}: [{{ cert, key }}]"));
     }
     if certificates.is_empty() {
-        if !matches!(client_certificates, ClientCertificates::None) && !(has_certificate && switch != TlsSwitch::Off) {
+        let is_cleartext = switch == TlsSwitch::Off || !has_certificate;
+        if is_cleartext && !matches!(client_certificates, ClientCertificates::None) {
             reader.wrong(CLIENT_MODE, format!("needs TLS: write {CERTIFICATES}, or mode: none"));
         }
         return (None, subjects);
