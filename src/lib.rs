@@ -2,7 +2,7 @@
 //!
 //! # A request's journey
 //!
-//! [`server`] accepts the connection, bounds what it may hold and how long it may do nothing, and hands each request to
+//! [`server`] accepts the connection, speaks TLS where it has a certificate, bounds what it may hold and how long it may do nothing, and hands each request to
 //! [`pipeline`], whose `journey.rs` reads like a table of contents:
 //!
 //! 1. only GET and HEAD, without a body;

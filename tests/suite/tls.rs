@@ -1,6 +1,9 @@
 //! TLS on the main listener, held against the clients and scanners that people use.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use tokio::io::AsyncWriteExt;
@@ -225,8 +228,17 @@ async fn a_mapped_certificate_reads_only_what_its_subject_may_and_is_remembered_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_certificate_is_taken_up_under_load_without_a_failed_request() {
-    use std::os::unix::fs::symlink;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    serves_while_certificates_change(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute"]
+async fn certificates_change_for_a_minute_under_load_without_a_failed_request() {
+    serves_while_certificates_change(Duration::from_secs(60)).await;
+}
+
+/// Swaps certificates under load, three times and for this long at least.
+async fn serves_while_certificates_change(for_at_least: Duration) {
     let authority = Authority::new();
     // As Kubernetes mounts a secret: the files are links through a link that is swapped.
     for (folder, name) in [("one", "one.test"), ("two", "two.test")] {
@@ -239,9 +251,6 @@ async fn a_new_certificate_is_taken_up_under_load_without_a_failed_request() {
     let callboard = Callboard::with(&authority.section(&["tls"], "")).await;
     let url = format!("https://localhost:{}{SITE}/index.html", callboard.address.port());
     let (token, done, served) = (callboard.backstage.token(), AtomicBool::new(false), AtomicUsize::new(0));
-    // One kept connection, and one that is made anew for each request.
-    let kept = authority.http_client().build().unwrap();
-    let fresh = authority.http_client().pool_max_idle_per_host(0).build().unwrap();
     let load = async |client: &reqwest::Client| {
         while !done.load(Ordering::SeqCst) {
             let answer = client.get(&url).bearer_auth(&token).send().await.unwrap();
@@ -256,7 +265,12 @@ async fn a_new_certificate_is_taken_up_under_load_without_a_failed_request() {
     };
     let swap = async {
         assert!(shows("one.test").await);
-        for (folder, name) in [("two", "two.test"), ("one", "one.test"), ("two", "two.test")] {
+        let start = Instant::now();
+        let sides = [("two", "two.test"), ("one", "one.test")];
+        for (round, (folder, name)) in sides.into_iter().cycle().enumerate() {
+            if round >= 3 && start.elapsed() >= for_at_least {
+                break;
+            }
             symlink(folder, authority.path("..new")).unwrap();
             std::fs::rename(authority.path("..new"), authority.path("..data")).unwrap();
             until(async || shows(name).await).await;
@@ -265,7 +279,11 @@ async fn a_new_certificate_is_taken_up_under_load_without_a_failed_request() {
         until(async || served.load(Ordering::SeqCst) > before + 20).await;
         done.store(true, Ordering::SeqCst);
     };
-    tokio::join!(load(&kept), load(&fresh), swap);
+    // Connections that are kept, of both protocols, and one that is made anew for each request.
+    let kept = authority.http_client().build().unwrap();
+    let old = authority.http_client().http1_only().build().unwrap();
+    let fresh = authority.http_client().pool_max_idle_per_host(0).build().unwrap();
+    tokio::join!(load(&kept), load(&kept), load(&old), load(&fresh), swap);
 }
 
 #[tokio::test]

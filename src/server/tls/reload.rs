@@ -88,8 +88,9 @@ impl Reloader {
         let served = pairs.iter().map(|pair| &pair.served);
         let config = server_config(served, &options.client_certificates, &authorities.store, &resumption)?;
         let (config, receiver) = watch::channel(config);
-        let mut reloader = Self { options, clock, pairs, authorities, resumption, warned_at: None, config };
-        reloader.warn_of_expiry(now);
+        // Those that run out at start were told with the configuration.
+        let warned_at = pairs.iter().any(|pair| pair.served.is_running_out(now)).then_some(now);
+        let reloader = Self { options, clock, pairs, authorities, resumption, warned_at, config };
         Ok((reloader, receiver))
     }
 
@@ -216,4 +217,64 @@ fn authorities_found(options: &TlsOptions) -> Fingerprint {
     let read = |file| trust::read(file).unwrap_or_else(|error| error.to_string().into_bytes());
     let files: Vec<Vec<u8>> = options.client_certificates.ca_files().iter().map(|file| read(file)).collect();
     fingerprint(files.iter().map(Vec::as_slice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_broken_is_told_once_at_the_second_look() {
+        let [old, half, other] = [[1; 32], [2; 32], [3; 32]];
+        let mut watched = Watched::new(old);
+        assert!(watched.is_in_use(old) && !watched.is_in_use(half));
+        assert_eq!([half; 4].map(|found| watched.should_tell(found)), [false, true, false, false]);
+        assert_eq!([other; 3].map(|found| watched.should_tell(found)), [false, true, false]);
+        // Put back, and broken again, is news.
+        assert!(watched.is_in_use(old));
+        assert_eq!([other; 2].map(|found| watched.should_tell(found)), [false, true]);
+    }
+
+    #[test]
+    fn a_certificate_that_runs_out_is_warned_of_once_a_day_and_its_successor_is_not() {
+        use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+        use crate::clock::Hand;
+        use crate::server::tls::ClientCertificates;
+
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+        let write = |until: i32| {
+            let pair = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(vec!["docs.test".to_owned()]).unwrap();
+            (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until, 1, 1));
+            std::fs::write(&cert, params.self_signed(&pair).unwrap().pem()).unwrap();
+            std::fs::write(&key, pair.serialize_pem()).unwrap();
+        };
+        write(2030);
+        let options = TlsOptions {
+            certificates: vec![CertificateSource::Files { cert: cert.clone(), key: key.clone() }],
+            client_certificates: ClientCertificates::None,
+            reload_every: Duration::from_secs(1),
+        };
+        let day = |days: i64| {
+            crate::server::tls::certificate::timestamp((date_time_ymd(2030, 1, 1).unix_timestamp()) + days * 86_400)
+        };
+        let hand = Hand::at(day(-20));
+        let (mut reloader, _config) = Reloader::new(options, Clock::Manual(hand.clone())).unwrap();
+        reloader.look();
+        assert_eq!(reloader.warned_at, None);
+        hand.advance(Duration::from_secs(7 * 86_400));
+        reloader.look();
+        assert_eq!(reloader.warned_at, Some(day(-13)));
+        hand.advance(Duration::from_secs(3600));
+        reloader.look();
+        assert_eq!(reloader.warned_at, Some(day(-13)));
+        hand.advance(Duration::from_secs(86_400));
+        reloader.look();
+        assert!(reloader.warned_at > Some(day(-13)));
+        write(2031);
+        reloader.look();
+        assert_eq!(reloader.warned_at, None);
+    }
 }
