@@ -167,32 +167,6 @@ pub(super) const URL: Format<Url> = Format {
     show: |url| Json::from(show_url(url)),
 };
 
-/// Whether the main listener speaks TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TlsSwitch {
-    /// Where there is a certificate.
-    Auto,
-    /// In any case.
-    On,
-    /// In no case.
-    Off,
-}
-
-pub(super) const TLS_SWITCH: Format<TlsSwitch> = Format {
-    what: "a choice",
-    write: "auto, true or false",
-    secret: false,
-    parse: |node| match &node.value {
-        Value::Text(text) if text == "auto" => Ok(TlsSwitch::Auto),
-        _ => (FLAG.parse)(node).map(|on| if on { TlsSwitch::On } else { TlsSwitch::Off }),
-    },
-    show: |switch| match switch {
-        TlsSwitch::Auto => Json::from("auto"),
-        TlsSwitch::On => Json::from(true),
-        TlsSwitch::Off => Json::from(false),
-    },
-};
-
 pub(super) const LOG_FORMAT: Format<LogFormat> = Format {
     what: "a log format",
     write: "auto, json or text",

@@ -12,6 +12,7 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod client_certificates;
 mod documents;
 mod flights;
 mod operation;

@@ -2,6 +2,7 @@
 
 mod auth;
 mod cache;
+mod client_certificates;
 mod external;
 mod server;
 mod storage;

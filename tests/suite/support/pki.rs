@@ -17,6 +17,8 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use super::{Callboard, SITE};
+
 pub const ECDSA: &SignatureAlgorithm = &PKCS_ECDSA_P256_SHA256;
 pub const RSA: &SignatureAlgorithm = &PKCS_RSA_SHA256;
 
@@ -148,6 +150,28 @@ fn dated(mut params: CertificateParams) -> CertificateParams {
     let at = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
     (params.not_before, params.not_after) = (at(now - DAY), at(now + 89 * DAY));
     params
+}
+
+/// A Callboard with a certificate for `localhost`, and more in its `tls:` section.
+pub async fn callboard(authority: &Authority, more: &str) -> Callboard {
+    authority.keep("tls", &authority.server(&["localhost", "127.0.0.1"]));
+    Callboard::with(&authority.section(&["tls"], more)).await
+}
+
+/// Asks for the site's page with curl: what it says of the connection, or why there is none.
+pub async fn curl(callboard: &Callboard, authority: &Authority, host: &str, arguments: &[&str]) -> String {
+    let port = callboard.address.port();
+    let resolve = format!("{host}:{port}:127.0.0.1");
+    let ca = authority.ca();
+    let url = format!("https://{host}:{port}{SITE}/index.html");
+    let mut all = vec!["--silent", "--show-error", "--resolve", &resolve, "--cacert", ca.to_str().unwrap()];
+    all.extend(["--write-out", " %{http_code} HTTP/%{http_version}", &url]);
+    all.extend(arguments);
+    run("curl", &all, "").await.0
+}
+
+pub fn bearer(callboard: &Callboard) -> String {
+    format!("Authorization: Bearer {}", callboard.backstage.token())
 }
 
 /// Runs a program of the machine and gives what it said on both outputs, and whether it was content.
