@@ -5,11 +5,16 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use callboard::trust::{self, Trust};
 use reqwest::StatusCode;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::support::pki::{Authority, RSA, bearer, callboard, curl, run};
+use crate::support::scripted::{Deed, Scripted};
 use crate::support::{Callboard, SITE, configuration, raw, until};
 
 /// A TLS connection by OpenSSL that asks for one page; what it tells of the connection.
@@ -203,6 +208,45 @@ async fn a_client_that_does_not_finish_its_handshake_is_let_go() {
     // A client that waits in its handshake does not hold up the end.
     let _socket = TcpStream::connect(callboard.address).await.unwrap();
     assert_eq!(callboard.stop().await, 0);
+}
+
+/// A TLS connection by hand, with a small receive buffer.
+async fn connect(callboard: &Callboard, authority: &Authority) -> TlsStream<TcpStream> {
+    let trust = Trust::load(&trust::Options { ca_files: vec![authority.ca()] }).unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let socket = socket.connect(callboard.address).await.unwrap();
+    TlsConnector::from(trust.client_config()).connect("localhost".try_into().unwrap(), socket).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_let_go_and_who_reads_slowly_gets_everything() {
+    let authority = Authority::new();
+    authority.keep("tls", &authority.server(&["localhost"]));
+    let film = Bytes::from(vec![7; 12 * 1024 * 1024]);
+    let store = Scripted::new(Deed::Give(film.clone(), "v1"));
+    let limits = "  limits: { writeTimeout: 1s, headerReadTimeout: 1s }\n";
+    let callboard = Callboard::before(store, &(authority.section(&["tls"], "") + limits)).await;
+    let request = raw::get(&format!("{SITE}/film.mp4"), &callboard.backstage.token());
+    let mut stalled = connect(&callboard, &authority).await;
+    stalled.write_all(&request).await.unwrap();
+    let mut slow = connect(&callboard, &authority).await;
+    slow.write_all(&request).await.unwrap();
+    let (mut received, mut piece) = (0, vec![0; 128 * 1024]);
+    let mut pause = tokio::time::interval(Duration::from_millis(10));
+    loop {
+        pause.tick().await;
+        match slow.read(&mut piece).await.unwrap() {
+            0 => break,
+            read => received += read,
+        }
+    }
+    assert!(received > film.len(), "{received}");
+    let ended = async || callboard.metric("http_server_request_duration_seconds_count", &["200"]).await == 2.0;
+    until(ended).await;
+    let mut rest = Vec::new();
+    let _ = stalled.read_to_end(&mut rest).await;
+    assert!(rest.len() < film.len(), "{}", rest.len());
 }
 
 #[tokio::test]
