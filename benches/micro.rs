@@ -144,8 +144,8 @@ fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Res
     let journey = Journey::new(
         Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&app::trust(&resolved.trust)?)?),
         Locator::new(resolved.docs),
-        DocCache::new(storage, resolved.cache, Clock::System, &instruments),
-        Arc::new(Health::default()),
+        DocCache::new(Arc::clone(&storage), resolved.cache, Clock::System, &instruments),
+        Arc::new(Health::new(storage)),
         instruments,
         access_log,
         resolved.pipeline,

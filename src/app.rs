@@ -12,14 +12,15 @@ use tokio::task::JoinHandle;
 use crate::admin::Admin;
 use crate::auth::Authenticator;
 use crate::cache::DocCache;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Resolved;
-use crate::docs::Locator;
+use crate::docs::{Locator, StorageKey};
 use crate::pipeline::{Health, Journey};
 use crate::sample;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
 use crate::server::{Listener, Stop};
-use crate::storage::{DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
+use crate::storage::{Contact, DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
 use crate::telemetry::{AccessLog, Instruments};
 use crate::trust::{self, Trust};
 
@@ -37,6 +38,7 @@ pub struct App {
     health: Arc<Health>,
     storage: Arc<Reader>,
     root_path: String,
+    probe: StorageKey,
     server: crate::server::Options,
     tls: Option<(Acceptor, Reloader)>,
 }
@@ -88,13 +90,15 @@ impl App {
         let instruments = Arc::new(Instruments::new().map_err(|source| StartError::Setup { what: "metrics", source })?);
         let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
         let cache = DocCache::new(Arc::clone(&storage), resolved.cache, clock.clone(), &instruments);
-        let health = Arc::new(Health::default());
+        let health = Arc::new(Health::new(Arc::clone(&storage)));
         let access_log = AccessLog::new(&resolved.telemetry, Arc::clone(&instruments));
         let root_path = resolved.docs.root_path.clone();
         let tls = resolved.server.tls.clone().map(|options| tls(options, &clock, &instruments)).transpose()?;
+        let locator = Locator::new(resolved.docs);
+        let probe = locator.probe();
         let journey = Journey::new(
             Authenticator::new(resolved.auth, clock, key_set_client(trust)?),
-            Locator::new(resolved.docs),
+            locator,
             cache,
             Arc::clone(&health),
             Arc::clone(&instruments),
@@ -108,6 +112,7 @@ impl App {
             health,
             storage,
             root_path,
+            probe,
             server: resolved.server,
             tls,
         })
@@ -128,7 +133,7 @@ impl App {
         }
         let grace = self.server.drain_grace;
         let health = Arc::clone(&self.health);
-        let contact = first_contact(self.storage, self.root_path, Arc::clone(&self.health), stopped.clone());
+        let contact = first_contact(self.storage, self.root_path, self.probe, stopped.clone());
         let serving = tokio::spawn(async move {
             let main = main.with_tls(acceptor).serve(self.journey, stopped.clone(), grace);
             let admin = admin.serve(self.admin, stopped, grace);
@@ -203,22 +208,22 @@ pub fn key_set_client(trust: &Trust) -> Result<reqwest::Client, StartError> {
 
 /// Asks storage for anything until it has answered once, and so tells a wrong bucket or credential in the log before a
 /// reader meets it.
-async fn first_contact(storage: Arc<Reader>, root_path: String, health: Arc<Health>, mut stop: Stop) {
+async fn first_contact(storage: Arc<Reader>, root_path: String, probe: StorageKey, mut stop: Stop) {
     let (mut pause, longest) = FIRST_CONTACT_PAUSES;
     loop {
-        let answer = tokio::select! {
-            answer = storage.list(&root_path, 1) => answer,
+        let contact = tokio::select! {
+            contact = storage.contact(&root_path, 1, &probe) => contact,
             () = stop.requested() => return,
         };
-        match answer {
-            Ok(keys) => {
-                if keys.is_empty() {
-                    tracing::warn!(root_path, "storage answers, but holds no site yet");
-                }
-                return health.storage_reached();
+        match contact {
+            Ok(Contact::Keys(keys)) if keys.is_empty() => {
+                return tracing::warn!(root_path, "storage answers, but holds no site yet");
             }
+            Ok(_) => return,
+            // Readers may have had an answer meanwhile.
+            Err(_) if storage.has_answered() => return,
             Err(error) => tracing::warn!(
-                error = error.chain(),
+                error = chain(&error),
                 "storage has not answered yet; not ready until it does. `callboard check` tells more"
             ),
         }

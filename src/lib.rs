@@ -18,8 +18,8 @@
 //!
 //! [`config`] turns Backstage's `app-config.yaml` and our section in it into what each room runs on; [`app`] wires the
 //! rooms together; [`cli`] is what a person types; [`admin`] shows metrics and health; [`sample`] is a site inside the
-//! binary for the first minute. [`clock`], [`secret`] and [`trust`] are what all stand on: time as a value, values that
-//! never print, and which servers are believed to be who they say they are.
+//! binary for the first minute. [`clock`], [`secret`], [`chain`] and [`trust`] are what all stand on: time as a value,
+//! values that never print, errors as the log shows them, and which servers are believed to be who they say they are.
 //!
 //! An import only ever points downward; `tests/suite/architecture.rs` holds the floors.
 
@@ -27,6 +27,7 @@ pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod cache;
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -34,7 +34,9 @@ pub(crate) struct Contender<'a> {
 struct Figure {
     /// CPU time per request.
     micros: f64,
+    /// Requests a second.
     rate: f64,
+    requests: u64,
 }
 
 /// A comparison, measured.
@@ -56,30 +58,29 @@ impl Rounds {
         Self { count: count.max(1), wrk }
     }
 
-    /// Loads both in turn. `between` is called after each half of a round.
+    /// Loads both in turn. `check` is told after each of the subject's halves
+    /// how many requests it was.
     pub(crate) fn run(
         &self,
         name: &'static str,
         subject: &Contender<'_>,
         yardstick: &Contender<'_>,
-        between: impl Fn() -> anyhow::Result<()>,
+        check: impl Fn(u64) -> anyhow::Result<()>,
     ) -> anyhow::Result<Row> {
         eprintln!("{name}: {} is process {}", subject.name, subject.server.pid());
         eprintln!("{name}: {} is process {}", yardstick.name, yardstick.server.pid());
-        for contender in [subject, yardstick] {
-            self.load(contender, WARM_UP_SECONDS)?;
-            between()?;
-        }
+        let round = |seconds| {
+            let ours = self.load(subject, seconds)?;
+            check(ours.requests)?;
+            anyhow::Ok((ours, self.load(yardstick, seconds)?))
+        };
+        round(WARM_UP_SECONDS)?;
         let mut pairs = Vec::with_capacity(self.count);
-        for round in 1..=self.count {
-            let half = |contender| {
-                let figure = self.load(contender, self.wrk.seconds)?;
-                between().map(|()| figure)
-            };
-            let pair = (half(subject)?, half(yardstick)?);
-            let ratio = pair.0.micros / pair.1.micros;
-            eprintln!("  {round}: {:.2} µs and {:.2} µs, {ratio:.3}", pair.0.micros, pair.1.micros);
-            pairs.push(pair);
+        for count in 1..=self.count {
+            let (ours, theirs) = round(self.wrk.seconds)?;
+            let (ratio, ours_us, theirs_us) = (ours.micros / theirs.micros, ours.micros, theirs.micros);
+            eprintln!("  {count}: {ours_us:.2} µs and {theirs_us:.2} µs, {ratio:.3}");
+            pairs.push((ours, theirs));
         }
         Ok(Row { name, pairs })
     }
@@ -125,7 +126,11 @@ impl Rounds {
         ensure!((mean - *bytes as f64).abs() < 8.0, "{name} sent {mean} bytes an answer and not {bytes}");
         let last = Answer::get(server.address, path, headers)?;
         ensure!(last.status == *status, "{name} answers {} and not {status}", last.status);
-        Ok(Figure { micros: used.as_secs_f64() * 1e6 / load.requests as f64, rate: load.rate() })
+        Ok(Figure {
+            micros: used.as_secs_f64() * 1e6 / load.requests as f64,
+            rate: load.rate(),
+            requests: load.requests,
+        })
     }
 }
 

@@ -28,8 +28,6 @@ pub(crate) struct Server {
     guard: Child,
     pid: u64,
     pub(crate) address: SocketAddr,
-    /// What it told when it was ready: an object with at least `address`.
-    pub(crate) told: Value,
 }
 
 impl Server {
@@ -54,7 +52,7 @@ impl Server {
                 let address = address.parse()?;
                 // Whatever else it tells must not fill the pipe.
                 thread::spawn(move || lines.for_each(drop));
-                return Ok(Self { guard, pid, address, told });
+                return Ok(Self { guard, pid, address });
             }
             unread.push_str(&line);
             unread.push('\n');

@@ -50,6 +50,7 @@ use self::external::External;
 use self::jwks::Issuers;
 use self::jws::{Jws, TokenKind};
 use self::remembered::{Remembered, TokenDigest};
+use crate::chain::chain;
 use crate::clock::{Clock, Timestamp};
 
 /// Tells who asks. Share it in an `Arc`.
@@ -145,7 +146,7 @@ impl Authenticator {
         let external = self.external.key_sources().map(|source| ("external".to_owned(), source.clone()));
         let mut probes = Vec::new();
         for (issuer, source) in self.issuers.configured().into_iter().chain(external) {
-            let keys = source.count().await.map_err(|no_key| with_causes(&no_key));
+            let keys = source.count().await.map_err(|no_key| chain(&no_key));
             probes.push(KeySetProbe { issuer, place: source.shown(), keys });
         }
         probes
@@ -202,15 +203,6 @@ impl Authenticator {
         };
         if accepted { Ok(()) } else { Err(AuthError::UsersOff) }
     }
-}
-
-/// An error and its causes in one line: an address that is not believed looks like any other without them.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut told: Vec<String> = causes.map(ToString::to_string).collect();
-    // Some errors repeat their cause.
-    told.dedup();
-    told.join(": ")
 }
 
 impl fmt::Debug for Authenticator {

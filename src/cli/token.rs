@@ -89,7 +89,7 @@ fn key_in(path: &Path) -> anyhow::Result<SigningKey> {
                 .mode(0o600)
                 .open(path)
                 .with_context(|| format!("can't write {}", path.display()))?;
-            file.write_all(key.to_pem()?.expose())?;
+            file.write_all(key.to_pem().expose())?;
             eprintln!("Made a key in {}", path.display());
             Ok(key)
         }

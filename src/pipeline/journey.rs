@@ -9,8 +9,12 @@
 //! 7. record: one access-log line and the histograms, also for a client that left early.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Buf;
 use http::{HeaderMap, Method, Request, Response};
+
+use http_body_util::BodyExt;
 
 use super::context::Context;
 use super::document::Documents;
@@ -55,9 +59,9 @@ impl Journey {
     }
 
     /// Answers a request. Every outcome is an answer; what went wrong is in its status, its body and the log.
-    pub async fn answer<B: http_body::Body>(&self, request: Request<B>) -> Response<Body> {
-        let has_body = !request.body().is_end_stream();
-        let (head, _unread) = request.into_parts();
+    pub async fn answer<B: http_body::Body + Unpin>(&self, request: Request<B>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let has_body = !body.is_end_stream() && holds_data(body).await;
         let mut context = Context::new(head, &self.recorder);
         let response = match self.lead(&mut context, has_body).await {
             Ok(response) => response,
@@ -97,6 +101,25 @@ impl Journey {
         let found = self.authenticator.credential(headers, resource);
         found.inspect_err(|refused| self.instruments.token_judged(refused.reason())).map_err(Rejection::from)
     }
+}
+
+/// Whether a body that has not ended yet holds anything. Some HTTP/2 clients end an empty one in a frame of its own, and
+/// it may be chunked and empty; whoever takes longer to say so is taken at the header's word.
+async fn holds_data(mut body: impl http_body::Body + Unpin) -> bool {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    if body.size_hint().lower() > 0 {
+        return true;
+    }
+    let data = async {
+        loop {
+            match body.frame().await {
+                None => return false,
+                Some(Ok(frame)) if frame.data_ref().is_none_or(|data| !data.has_remaining()) => {}
+                Some(_) => return true,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, data).await.unwrap_or(true)
 }
 
 fn check_method(method: &Method, has_body: bool) -> Result<(), Rejection> {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::Body;
 use super::context::Context;
 use crate::auth::AuthError;
+use crate::chain::chain;
 use crate::docs::RouteClass;
 use crate::http::cache_status::CACHE_STATUS;
 use crate::storage::StoreError;
@@ -192,11 +193,11 @@ impl Rejection {
         let (path, trace_id) = (context.path(), context.trace_id());
         match self {
             Self::Auth(error) => {
-                let (reason, error) = (error.reason(), error_chain(error));
+                let (reason, error) = (error.reason(), chain(error));
                 tracing::info!(path, reason, error, %trace_id, "caller refused");
             }
             Self::Storage(error) => {
-                let (reason, error) = (error.as_str(), error.chain());
+                let (reason, error) = (error.as_str(), chain(error));
                 tracing::warn!(path, reason, error, %trace_id, "storage failed");
             }
             Self::BrokenMetadata => tracing::warn!(path, %trace_id, "techdocs_metadata.json is not JSON"),
@@ -251,16 +252,4 @@ fn error_name(status: StatusCode) -> &'static str {
         StatusCode::GATEWAY_TIMEOUT => "GatewayTimeoutError",
         _ => "InternalServerError",
     }
-}
-
-/// An error and its causes in one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }

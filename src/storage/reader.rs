@@ -1,6 +1,7 @@
 //! How the rest of the program reads: with deadlines, and a bounded number of operations at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,6 +25,16 @@ pub struct Reader {
     streams: Gate,
     timeout: Duration,
     instruments: Arc<Instruments>,
+    has_answered: AtomicBool,
+}
+
+/// What a first look at storage found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Contact {
+    /// Some of the keys that it holds.
+    Keys(Vec<String>),
+    /// It may not be listed, but says of an object whether it is there.
+    Unlistable,
 }
 
 /// An object that was to be read whole.
@@ -47,6 +58,7 @@ impl Reader {
             streams: Gate::new(options.max_streams, 0),
             timeout: options.timeout,
             instruments,
+            has_answered: AtomicBool::new(false),
         }
     }
 
@@ -80,16 +92,25 @@ impl Reader {
         Ok(Object { meta: object.meta, body: body.boxed() })
     }
 
-    /// What is known of an object without its body.
-    pub async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError> {
+    /// Looks whether storage can be read at all: lists at most `limit` keys below `prefix` or, where that is refused,
+    /// asks for `probe`, which need not exist.
+    pub async fn contact(&self, prefix: &str, limit: usize, probe: &StorageKey) -> Result<Contact, StoreError> {
         let _place = self.fetches.enter().await?;
-        self.measured(StorageOperation::Stat, self.store.stat(key)).await
+        let refusal = match self.measured(StorageOperation::List, self.store.list(prefix, limit)).await {
+            Err(StoreError::Denied(refusal)) => refusal,
+            other => return other.map(Contact::Keys),
+        };
+        match self.measured(StorageOperation::Stat, self.store.stat(probe)).await {
+            Ok(_) | Err(StoreError::Absent) => Ok(Contact::Unlistable),
+            // The first refusal says more: a HEAD is answered without a body.
+            Err(StoreError::Denied(_)) => Err(StoreError::Denied(refusal)),
+            Err(error) => Err(error),
+        }
     }
 
-    /// The keys of some objects below `prefix`.
-    pub async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        let _place = self.fetches.enter().await?;
-        self.measured(StorageOperation::List, self.store.list(prefix, limit)).await
+    /// Whether storage has answered as it should at least once.
+    pub fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
     }
 
     async fn measured<T>(
@@ -101,6 +122,9 @@ impl Reader {
         let result = timeout(self.timeout, work).await.unwrap_or(Err(StoreError::Timeout(self.timeout)));
         let outcome = result.as_ref().map_or_else(StoreError::as_str, |_| "ok");
         self.instruments.storage_operation(operation, outcome, start.elapsed());
+        if matches!(result, Ok(_) | Err(StoreError::Absent | StoreError::NotModified)) {
+            self.has_answered.store(true, Ordering::Relaxed);
+        }
         result
     }
 }

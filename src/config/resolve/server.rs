@@ -45,9 +45,22 @@ pub(super) fn read_responses(reader: &mut Reader<'_>) -> pipeline::Options {
     let fingerprinted = HeaderValue::from_static("private, max-age=31536000, immutable");
     let others = HeaderValue::from_static("private, max-age=0, must-revalidate");
     pipeline::Options {
-        cache_control: reader.or("callboard.responses.cacheControl", &HEADER, others),
-        cache_control_fingerprinted: reader.or("callboard.responses.cacheControlFingerprinted", &HEADER, fingerprinted),
+        cache_control: read_cache_control(reader, "callboard.responses.cacheControl", others),
+        cache_control_fingerprinted: read_cache_control(
+            reader,
+            "callboard.responses.cacheControlFingerprinted",
+            fingerprinted,
+        ),
     }
+}
+
+fn read_cache_control(reader: &mut Reader<'_>, key: &str, default: HeaderValue) -> HeaderValue {
+    let value = reader.or(key, &HEADER, default);
+    let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+    if text.contains("public") || text.contains("s-maxage") {
+        reader.warn(key, "lets caches on the way serve documents to anyone, with or without a token");
+    }
+    value
 }
 
 fn read_limits(reader: &mut Reader<'_>) -> Limits {

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::formats::{COUNT, DURATION, FLAG, SECRET, TEXT, URL};
+use crate::config::formats::{COUNT, DURATION, FLAG, PROXY, SECRET, TEXT, URL};
 use crate::config::layers::Loaded;
 use crate::config::reader::Reader;
 use crate::config::unknown::nearest;
@@ -110,7 +110,7 @@ fn read_s3(reader: &mut Reader<'_>) -> S3Options {
         endpoint,
         force_path_style: reader.or("techdocs.publisher.awsS3.s3ForcePathStyle", &FLAG, false),
         keys: read_keys(reader),
-        proxy: reader.optional("techdocs.publisher.awsS3.httpsProxy", &URL),
+        proxy: reader.optional("techdocs.publisher.awsS3.httpsProxy", &PROXY),
         max_attempts: count(reader, "techdocs.publisher.awsS3.maxAttempts", 3, 1..=10),
         // Ours, and read with the rest of ours.
         forbidden_is_absent: false,

@@ -32,6 +32,8 @@ pub struct Scripted {
     deeds: Mutex<HashMap<String, Deed>>,
     default: Mutex<Deed>,
     gets: AtomicUsize,
+    /// What a listing is answered with; nothing means that there is nothing.
+    listing: Mutex<Option<StoreError>>,
     /// Gets wait for a permit each, so that a test can hold them.
     pub gate: Arc<Semaphore>,
 }
@@ -42,6 +44,7 @@ impl Scripted {
             deeds: Mutex::default(),
             default: Mutex::new(default),
             gets: AtomicUsize::new(0),
+            listing: Mutex::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         })
     }
@@ -62,6 +65,11 @@ impl Scripted {
         *self.default.lock().unwrap() = deed;
     }
 
+    /// Listings fail so from now on.
+    pub fn refuse_listing(&self, error: StoreError) {
+        *self.listing.lock().unwrap() = Some(error);
+    }
+
     pub fn set(&self, key: &str, deed: Deed) {
         self.deeds.lock().unwrap().insert(key.to_owned(), deed);
     }
@@ -80,8 +88,11 @@ impl fmt::Debug for Scripted {
 
 #[async_trait]
 impl DocStore for Scripted {
-    async fn stat(&self, _key: &StorageKey) -> Result<ObjectMeta, StoreError> {
-        Err(StoreError::Absent)
+    async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError> {
+        match self.deed(key) {
+            Deed::Fail(error) => Err(error),
+            _ => Err(StoreError::Absent),
+        }
     }
 
     async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
@@ -118,7 +129,7 @@ impl DocStore for Scripted {
     }
 
     async fn list(&self, _prefix: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
+        self.listing.lock().unwrap().clone().map_or(Ok(Vec::new()), Err)
     }
 }
 
