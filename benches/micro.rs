@@ -3,6 +3,7 @@
 //! What a whole request costs, sockets and all, is what `page.rs` measures; this tells which step it comes from.
 
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -14,7 +15,8 @@ use callboard::docs::Locator;
 use callboard::http::conditional::{self, Validators};
 use callboard::http::etag::ETag;
 use callboard::http::range;
-use callboard::pipeline::{Body, Health, Journey};
+use callboard::limit::{Address, Limiter};
+use callboard::pipeline::{Body, Health, Journey, Rooms};
 use callboard::storage::Reader;
 use callboard::telemetry::{AccessLog, Instruments};
 use callboard::{app, sample};
@@ -103,7 +105,7 @@ fn journey(criterion: &mut Criterion) -> anyhow::Result<()> {
     let _entered = runtime.enter();
     for (logging, name) in [(false, "access log off"), (true, "access log to nowhere")] {
         let (journey, token) = warm_journey(&runtime, logging)?;
-        let page = runtime.block_on(journey.answer(request(&token, None)?));
+        let page = runtime.block_on(journey.answer(request(&token, None)?, client()));
         anyhow::ensure!(page.status() == StatusCode::OK, "the page is answered with {}", page.status());
         let tag = page.headers().get(ETAG).context("no tag")?.clone();
         for (what, tag, expected) in [("page", None, StatusCode::OK), ("304", Some(tag), StatusCode::NOT_MODIFIED)] {
@@ -112,7 +114,7 @@ fn journey(criterion: &mut Criterion) -> anyhow::Result<()> {
                 bencher.iter_batched(
                     || model.clone(),
                     |request| {
-                        let answer = journey.answer(request).now_or_never();
+                        let answer = journey.answer(request, client()).now_or_never();
                         assert_eq!(answer.as_ref().map(Response::status), Some(expected));
                         answer.map(to_the_end)
                     },
@@ -122,6 +124,11 @@ fn journey(criterion: &mut Criterion) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where requests come from.
+fn client() -> Address {
+    Address::from(IpAddr::from(Ipv4Addr::LOCALHOST))
 }
 
 /// Takes the body as hyper would, which ends the request's record.
@@ -141,23 +148,33 @@ fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Res
     } else {
         AccessLog::off(Arc::clone(&instruments))
     };
-    let journey = Journey::new(
-        Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&app::trust(&resolved.trust)?)?),
-        Locator::new(resolved.docs),
-        DocCache::new(Arc::clone(&storage), resolved.cache, Clock::System, &instruments),
-        Arc::new(Health::new(storage)),
+    let rooms = Rooms {
+        authenticator: Authenticator::new(
+            resolved.auth,
+            Clock::System,
+            app::key_set_client(&app::trust(&resolved.trust)?)?,
+        ),
+        limiter: Arc::new(Limiter::new(resolved.limits, &Clock::System)),
+        locator: Locator::new(resolved.docs),
+        cache: DocCache::new(Arc::clone(&storage), resolved.cache, Clock::System, &instruments),
+        health: Arc::new(Health::new(storage)),
         instruments,
         access_log,
-        resolved.pipeline,
-    );
-    drop(runtime.block_on(journey.answer(request(&token, None)?)));
+    };
+    let journey = Journey::new(rooms, resolved.pipeline);
+    drop(runtime.block_on(journey.answer(request(&token, None)?, client())));
     Ok((journey, token))
 }
 
 /// What the sample site runs on, kept fresh for longer than the bench takes, and a token for it.
 fn resolved() -> anyhow::Result<(Resolved, String)> {
     let nowhere = TempDir::new()?;
-    let variables = [("APP_CONFIG_callboard_cache_freshFor", "24h")];
+    // Limited, so that it is measured, but never beyond the limit.
+    let variables = [
+        ("APP_CONFIG_callboard_cache_freshFor", "24h"),
+        ("APP_CONFIG_callboard_limits_requests_perSecond", "1000000"),
+        ("APP_CONFIG_callboard_limits_requests_burst", "1000000"),
+    ];
     let environment = Environment {
         variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         directory: nowhere.path().to_owned(),

@@ -16,12 +16,13 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::docs::{Locator, StorageKey};
-use crate::pipeline::{Health, Journey};
+use crate::limit::Limiter;
+use crate::pipeline::{Health, Journey, Rooms};
 use crate::sample;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
 use crate::server::{Listener, Stop};
 use crate::storage::{Contact, DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
-use crate::telemetry::{AccessLog, Instruments};
+use crate::telemetry::{AccessLog, Instruments, ListenerName};
 use crate::trust::{self, Trust};
 
 /// How long the first contact with storage waits before it tries again: this long at first, doubling up to the second.
@@ -30,6 +31,9 @@ const FIRST_CONTACT_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Dura
 /// How long one request for a key set may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How often budgets that are full again are forgotten. Most fill up within seconds, and their number is bounded anyway.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
 /// Everything that serves, wired together and not listening yet.
 #[derive(Debug)]
 pub struct App {
@@ -37,6 +41,8 @@ pub struct App {
     admin: Arc<Admin>,
     health: Arc<Health>,
     storage: Arc<Reader>,
+    limiter: Arc<Limiter>,
+    instruments: Arc<Instruments>,
     root_path: String,
     probe: StorageKey,
     server: crate::server::Options,
@@ -94,23 +100,27 @@ impl App {
         let access_log = AccessLog::new(&resolved.telemetry, Arc::clone(&instruments));
         let root_path = resolved.docs.root_path.clone();
         let tls = resolved.server.tls.clone().map(|options| tls(options, &clock, &instruments)).transpose()?;
+        let limiter = Arc::new(Limiter::new(resolved.limits, &clock));
         let locator = Locator::new(resolved.docs);
         let probe = locator.probe();
-        let journey = Journey::new(
-            Authenticator::new(resolved.auth, clock, key_set_client(trust)?),
+        let rooms = Rooms {
+            authenticator: Authenticator::new(resolved.auth, clock, key_set_client(trust)?),
+            limiter: Arc::clone(&limiter),
             locator,
             cache,
-            Arc::clone(&health),
-            Arc::clone(&instruments),
+            health: Arc::clone(&health),
+            instruments: Arc::clone(&instruments),
             access_log,
-            resolved.pipeline,
-        );
-        let admin = Admin::new(Arc::clone(&health), instruments);
+        };
+        let journey = Journey::new(rooms, resolved.pipeline);
+        let admin = Admin::new(Arc::clone(&health), Arc::clone(&instruments));
         Ok(Self {
             journey: Arc::new(journey),
             admin: Arc::new(admin),
             health,
             storage,
+            limiter,
+            instruments,
             root_path,
             probe,
             server: resolved.server,
@@ -123,8 +133,8 @@ impl App {
     /// # Errors
     /// Where an address can't be listened on.
     pub fn start(self) -> Result<Running, StartError> {
-        let main = bind(&self.server, self.server.listen, "callboard.listen")?;
-        let admin = bind(&self.server, self.server.admin_listen, "callboard.admin.listen")?;
+        let main = self.bind(self.server.listen, ListenerName::Main, "callboard.listen")?;
+        let admin = self.bind(self.server.admin_listen, ListenerName::Admin, "callboard.admin.listen")?;
         let addresses = (address_of(&main, self.server.listen)?, address_of(&admin, self.server.admin_listen)?);
         let (stop, stopped) = Stop::channel();
         let (acceptor, reloader) = self.tls.unzip();
@@ -134,13 +144,19 @@ impl App {
         let grace = self.server.drain_grace;
         let health = Arc::clone(&self.health);
         let contact = first_contact(self.storage, self.root_path, self.probe, stopped.clone());
+        let sweep = sweep(self.limiter, stopped.clone());
         let serving = tokio::spawn(async move {
             let main = main.with_tls(acceptor).serve(self.journey, stopped.clone(), grace);
             let admin = admin.serve(self.admin, stopped, grace);
-            let (broken_off, _, ()) = tokio::join!(main, admin, contact);
+            let (broken_off, _, (), ()) = tokio::join!(main, admin, contact, sweep);
             broken_off
         });
         Ok(Running { address: addresses.0, admin_address: addresses.1, health, stop, serving })
+    }
+
+    fn bind(&self, address: SocketAddr, name: ListenerName, key: &'static str) -> Result<Listener, StartError> {
+        let listener = Listener::bind(address, self.server.limits.clone(), name, Arc::clone(&self.instruments));
+        listener.map_err(|source| StartError::Listen { address, key, source })
     }
 }
 
@@ -234,8 +250,14 @@ async fn first_contact(storage: Arc<Reader>, root_path: String, probe: StorageKe
     }
 }
 
-fn bind(options: &crate::server::Options, address: SocketAddr, key: &'static str) -> Result<Listener, StartError> {
-    Listener::bind(address, options.limits.clone()).map_err(|source| StartError::Listen { address, key, source })
+/// Forgets now and then whoever is within its budget again.
+async fn sweep(limiter: Arc<Limiter>, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => limiter.sweep(),
+            () = stop.requested() => return,
+        }
+    }
 }
 
 fn address_of(listener: &Listener, address: SocketAddr) -> Result<SocketAddr, StartError> {

@@ -59,6 +59,8 @@ impl Callboard {
                 "listen": "127.0.0.1:0",
                 "admin": { "listen": "127.0.0.1:0" },
                 "cache": { "freshFor": "24h" },
+                // Limited, so that it is measured, but never beyond the limit.
+                "limits": { "requests": { "perSecond": 1_000_000, "burst": 1_000_000 } },
                 "telemetry": { "accessLog": access_log == AccessLog::File, "log": { "format": "json" } },
             },
         });

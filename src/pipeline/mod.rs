@@ -11,5 +11,5 @@ mod rejection;
 
 pub use body::Body;
 pub use health::{Health, LIVENESS, READINESS};
-pub use journey::Journey;
+pub use journey::{Journey, Rooms};
 pub use options::Options;

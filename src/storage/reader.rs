@@ -53,9 +53,9 @@ impl Reader {
     pub fn new(store: Arc<dyn DocStore>, options: &Options, instruments: Arc<Instruments>) -> Self {
         Self {
             store,
-            fetches: Gate::new(options.max_concurrent, options.max_queue),
+            fetches: Gate::new(options.max_concurrent, options.max_queue, options.queue_timeout),
             // A reader of a large object that finds no place is told so at once: how long one lasts can't be known.
-            streams: Gate::new(options.max_streams, 0),
+            streams: Gate::new(options.max_streams, 0, Duration::ZERO),
             timeout: options.timeout,
             instruments,
             has_answered: AtomicBool::new(false),

@@ -9,6 +9,7 @@ use opentelemetry::metrics::{BoundCounter, BoundHistogram, Counter, Histogram, M
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
+use super::LimitInstruments;
 use crate::http::cache_status::CacheOutcome;
 
 /// Seconds. From a hit in memory (tens of microseconds) to a storage deadline.
@@ -18,7 +19,7 @@ const DURATION_BUCKETS: [f64; 18] = [
 ];
 
 /// The statuses that the program answers with; any other would be counted under the last.
-const STATUSES: [u16; 17] = [200, 206, 304, 400, 401, 403, 404, 405, 412, 413, 416, 429, 499, 502, 503, 504, 500];
+const STATUSES: [u16; 18] = [200, 206, 304, 400, 401, 403, 404, 405, 412, 413, 414, 416, 429, 499, 502, 503, 504, 500];
 
 /// Values of the label `http_route`.
 const ROUTES: [&str; 4] = ["static", "metadata", "health", "other"];
@@ -99,6 +100,8 @@ pub struct RequestLabels {
 /// The instruments of one running program.
 #[derive(Debug)]
 pub struct Instruments {
+    /// Those of limits and connections.
+    pub limits: LimitInstruments,
     registry: Registry,
     /// Keeps the instruments alive.
     _provider: SdkMeterProvider,
@@ -151,6 +154,7 @@ impl Instruments {
         let remembered_tokens = tokens.bind(&[KeyValue::new("result", "remembered")]);
         let bound_requests = (0..ROUTES.len() * OUTCOMES * STATUSES.len()).map(|_| OnceLock::new()).collect();
         Ok(Self {
+            limits: LimitInstruments::new(&meter),
             registry,
             _provider: provider,
             meter,

@@ -8,7 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["chain", "clock", "secret", "trust"],
     &["docs", "http"],
     &["telemetry"],
-    &["auth", "storage"],
+    &["auth", "limit", "storage"],
     &["cache"],
     &["pipeline"],
     &["server"],

@@ -4,6 +4,7 @@ mod auth;
 mod cache;
 mod client_certificates;
 mod external;
+mod limits;
 mod server;
 mod storage;
 mod telemetry;
@@ -26,6 +27,8 @@ pub struct Resolved {
     pub storage: crate::storage::Options,
     /// What is kept of them.
     pub cache: crate::cache::Options,
+    /// How much one caller may ask for.
+    pub limits: crate::limit::Options,
     /// The listeners.
     pub server: crate::server::Options,
     /// Response headers.
@@ -59,13 +62,14 @@ impl Loaded {
         let mut server = server::read(&mut reader, &publisher.origin);
         let certificates;
         (server.tls, certificates) = tls::read(&mut reader, self);
+        let limits = limits::read(&mut reader);
         let auth = auth::read(&mut reader, &publisher.origin, certificates);
         let cache = cache::read(&mut reader);
         let (docs, storage) = storage::read(&mut reader, publisher);
         let pipeline = server::read_responses(&mut reader);
         let trust = tls::read_trust(&mut reader, self);
         let telemetry = telemetry::read(&mut reader);
-        let resolved = Resolved { docs, auth, storage, cache, server, pipeline, trust, telemetry };
+        let resolved = Resolved { docs, auth, storage, cache, limits, server, pipeline, trust, telemetry };
         let Reader { effective, mut problems, warnings, .. } = reader;
         problems.extend(unknown::problems(&self.tree, &effective));
         if problems.is_empty() { Ok(Configuration { resolved, effective, warnings }) } else { Err(problems) }

@@ -2,6 +2,7 @@
 //! requests written by hand.
 
 pub mod backstage;
+pub mod h2;
 pub mod pki;
 pub mod raw;
 pub mod scripted;

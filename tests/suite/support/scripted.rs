@@ -13,6 +13,9 @@ use callboard::storage::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
 use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
+/// Bytes of a piece of a body.
+pub const PIECE: usize = 64 * 1024;
+
 /// What a get does.
 #[derive(Clone)]
 pub enum Deed {
@@ -34,6 +37,7 @@ pub struct Scripted {
     gets: AtomicUsize,
     /// What a listing is answered with; nothing means that there is nothing.
     listing: Mutex<Option<StoreError>>,
+    pieces: Arc<AtomicUsize>,
     /// Gets wait for a permit each, so that a test can hold them.
     pub gate: Arc<Semaphore>,
 }
@@ -45,6 +49,7 @@ impl Scripted {
             default: Mutex::new(default),
             gets: AtomicUsize::new(0),
             listing: Mutex::default(),
+            pieces: Arc::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         })
     }
@@ -58,6 +63,11 @@ impl Scripted {
 
     pub fn gets(&self) -> usize {
         self.gets.load(Ordering::SeqCst)
+    }
+
+    /// How many pieces of bodies were taken, of [`PIECE`] bytes each.
+    pub fn pieces(&self) -> usize {
+        self.pieces.load(Ordering::SeqCst)
     }
 
     /// From now on.
@@ -124,8 +134,12 @@ impl DocStore for Scripted {
             None => bytes,
         };
         // In several pieces, as from a network.
-        let pieces: Vec<_> = part.chunks(64 * 1024).map(|piece| Ok(part.slice_ref(piece))).collect();
-        Ok(Object { meta, body: stream::iter(pieces).boxed() })
+        let pieces: Vec<_> = part.chunks(PIECE).map(|piece| Ok(part.slice_ref(piece))).collect();
+        let taken = Arc::clone(&self.pieces);
+        let body = stream::iter(pieces).inspect(move |_| {
+            taken.fetch_add(1, Ordering::SeqCst);
+        });
+        Ok(Object { meta, body: body.boxed() })
     }
 
     async fn list(&self, _prefix: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
