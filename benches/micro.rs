@@ -42,7 +42,8 @@ fn main() -> anyhow::Result<()> {
 /// A token that was verified before, from the header to the principal.
 fn token(criterion: &mut Criterion) -> anyhow::Result<()> {
     let (resolved, token) = resolved()?;
-    let authenticator = Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?);
+    let authenticator =
+        Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&app::trust(&resolved.trust)?)?);
     let credential = Credential::Bearer { token: &token, resource: Resource::StaticFile };
     let verified = authenticator.verify(&credential).now_or_never();
     verified.context("the key is pinned, so that nothing is waited for")??;
@@ -140,7 +141,7 @@ fn to_the_end(answer: Response<Body>) -> usize {
 fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Result<(Journey, String)> {
     let (resolved, token) = resolved()?;
     let instruments = Arc::new(Instruments::new()?);
-    let store = app::store(&resolved.storage)?;
+    let store = app::store(&resolved.storage, &app::trust(&resolved.trust)?)?;
     let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
     let access_log = if logging {
         AccessLog::to(std::io::sink(), true, Arc::clone(&instruments))
@@ -148,7 +149,11 @@ fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Res
         AccessLog::off(Arc::clone(&instruments))
     };
     let rooms = Rooms {
-        authenticator: Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?),
+        authenticator: Authenticator::new(
+            resolved.auth,
+            Clock::System,
+            app::key_set_client(&app::trust(&resolved.trust)?)?,
+        ),
         limiter: Arc::new(Limiter::new(resolved.limits, &Clock::System)),
         locator: Locator::new(resolved.docs),
         cache: DocCache::new(Arc::clone(&storage), resolved.cache, Clock::System, &instruments),

@@ -19,9 +19,11 @@ use crate::docs::{Locator, StorageKey};
 use crate::limit::Limiter;
 use crate::pipeline::{Health, Journey, Rooms};
 use crate::sample;
+use crate::server::tls::{Acceptor, Reloader, TlsOptions};
 use crate::server::{Listener, Stop};
 use crate::storage::{Contact, DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
 use crate::telemetry::{AccessLog, Instruments, ListenerName};
+use crate::trust::{self, Trust};
 
 /// How long the first contact with storage waits before it tries again: this long at first, doubling up to the second.
 const FIRST_CONTACT_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -44,6 +46,7 @@ pub struct App {
     root_path: String,
     probe: StorageKey,
     server: crate::server::Options,
+    tls: Option<(Acceptor, Reloader)>,
 }
 
 /// Why the program could not be started.
@@ -75,8 +78,9 @@ impl App {
     /// # Errors
     /// Where a client can't be built from its options.
     pub fn new(resolved: Resolved, clock: Clock) -> Result<Self, StartError> {
-        let store = store(&resolved.storage)?;
-        Self::with_store(resolved, clock, store)
+        let trust = trust(&resolved.trust)?;
+        let store = store(&resolved.storage, &trust)?;
+        Self::wire(resolved, clock, store, &trust)
     }
 
     /// The same, in front of this store.
@@ -84,17 +88,23 @@ impl App {
     /// # Errors
     /// Where a client can't be built from its options.
     pub fn with_store(resolved: Resolved, clock: Clock, store: Arc<dyn DocStore>) -> Result<Self, StartError> {
+        let trust = trust(&resolved.trust)?;
+        Self::wire(resolved, clock, store, &trust)
+    }
+
+    fn wire(resolved: Resolved, clock: Clock, store: Arc<dyn DocStore>, trust: &Trust) -> Result<Self, StartError> {
         let instruments = Arc::new(Instruments::new().map_err(|source| StartError::Setup { what: "metrics", source })?);
         let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
         let cache = DocCache::new(Arc::clone(&storage), resolved.cache, clock.clone(), &instruments);
         let health = Arc::new(Health::new(Arc::clone(&storage)));
         let access_log = AccessLog::new(&resolved.telemetry, Arc::clone(&instruments));
         let root_path = resolved.docs.root_path.clone();
+        let tls = resolved.server.tls.clone().map(|options| tls(options, &clock, &instruments)).transpose()?;
         let limiter = Arc::new(Limiter::new(resolved.limits, &clock));
         let locator = Locator::new(resolved.docs);
         let probe = locator.probe();
         let rooms = Rooms {
-            authenticator: Authenticator::new(resolved.auth, clock, key_set_client()?),
+            authenticator: Authenticator::new(resolved.auth, clock, key_set_client(trust)?),
             limiter: Arc::clone(&limiter),
             locator,
             cache,
@@ -114,6 +124,7 @@ impl App {
             root_path,
             probe,
             server: resolved.server,
+            tls,
         })
     }
 
@@ -126,12 +137,16 @@ impl App {
         let admin = self.bind(self.server.admin_listen, ListenerName::Admin, "callboard.admin.listen")?;
         let addresses = (address_of(&main, self.server.listen)?, address_of(&admin, self.server.admin_listen)?);
         let (stop, stopped) = Stop::channel();
+        let (acceptor, reloader) = self.tls.unzip();
+        if let Some(reloader) = reloader {
+            tokio::spawn(reloader.run(stopped.clone()));
+        }
         let grace = self.server.drain_grace;
         let health = Arc::clone(&self.health);
         let contact = first_contact(self.storage, self.root_path, self.probe, stopped.clone());
         let sweep = sweep(self.limiter, stopped.clone());
         let serving = tokio::spawn(async move {
-            let main = main.serve(self.journey, stopped.clone(), grace);
+            let main = main.with_tls(acceptor).serve(self.journey, stopped.clone(), grace);
             let admin = admin.serve(self.admin, stopped, grace);
             let (broken_off, _, (), ()) = tokio::join!(main, admin, contact, sweep);
             broken_off
@@ -167,15 +182,28 @@ impl Running {
     }
 }
 
+/// Whom every outbound client believes.
+///
+/// # Errors
+/// Where one of the files can't be used, or no authority is known at all.
+pub fn trust(options: &trust::Options) -> Result<Trust, StartError> {
+    Trust::load(options).map_err(|error| StartError::Setup { what: "the trust in servers", source: error.into() })
+}
+
+fn tls(options: TlsOptions, clock: &Clock, instruments: &Arc<Instruments>) -> Result<(Acceptor, Reloader), StartError> {
+    let tls = Acceptor::new(options, clock.clone(), Arc::clone(instruments));
+    tls.map_err(|error| StartError::Setup { what: "TLS", source: error.into() })
+}
+
 /// The store that `options` name.
 ///
 /// # Errors
 /// Where its client can't be built.
-pub fn store(options: &StorageOptions) -> Result<Arc<dyn DocStore>, StartError> {
+pub fn store(options: &StorageOptions, trust: &Trust) -> Result<Arc<dyn DocStore>, StartError> {
     Ok(match &options.origin {
         Origin::Local { directory } => Arc::new(LocalStore::new(directory.clone())),
         Origin::S3(s3) => {
-            let store = S3Store::new(s3, options.timeout);
+            let store = S3Store::new(s3, options.timeout, trust);
             let store = store.map_err(|error| StartError::Setup { what: "the S3 client", source: error.into() })?;
             Arc::new(store)
         }
@@ -188,12 +216,9 @@ pub fn store(options: &StorageOptions) -> Result<Arc<dyn DocStore>, StartError> 
 ///
 /// # Errors
 /// Where TLS can't be set up.
-pub fn key_set_client() -> Result<reqwest::Client, StartError> {
-    let builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .user_agent(concat!("callboard/", env!("CARGO_PKG_VERSION")));
+pub fn key_set_client(trust: &Trust) -> Result<reqwest::Client, StartError> {
+    let builder =
+        trust.http_client(true).redirect(reqwest::redirect::Policy::none()).no_proxy().connect_timeout(CONNECT_TIMEOUT);
     builder.build().map_err(|error| StartError::Setup { what: "the HTTP client for key sets", source: error.into() })
 }
 

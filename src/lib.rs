@@ -2,7 +2,7 @@
 //!
 //! # A request's journey
 //!
-//! [`server`] accepts the connection, bounds what it may hold and how long it may do nothing, and hands each request to
+//! [`server`] accepts the connection, speaks TLS where it has a certificate, bounds what it may hold and how long it may do nothing, and hands each request to
 //! [`pipeline`], whose `journey.rs` reads like a table of contents:
 //!
 //! 1. only GET and HEAD, without a body, for one well-formed host;
@@ -19,8 +19,8 @@
 //!
 //! [`config`] turns Backstage's `app-config.yaml` and our section in it into what each room runs on; [`app`] wires the
 //! rooms together; [`cli`] is what a person types; [`admin`] shows metrics and health; [`sample`] is a site inside the
-//! binary for the first minute. [`clock`], [`secret`] and [`chain`] are what all stand on: time as a value, values that
-//! never print, and errors as the log shows them.
+//! binary for the first minute. [`clock`], [`secret`], [`chain`] and [`trust`] are what all stand on: time as a value,
+//! values that never print, errors as the log shows them, and which servers are believed to be who they say they are.
 //!
 //! An import only ever points downward; `tests/suite/architecture.rs` holds the floors.
 
@@ -41,3 +41,4 @@ pub mod secret;
 pub mod server;
 pub mod storage;
 pub mod telemetry;
+pub mod trust;

@@ -2,6 +2,7 @@
 # Brings what the tests need beside Rust, into target/test-tools/ and tests/backstage/node_modules/:
 #
 #   target/test-tools/venv/             Python with MkDocs, moto and boto3, from tests/rig/requirements.txt
+#   target/test-tools/sslyze/           Python with sslyze, from tests/rig/scanner-requirements.txt
 #   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json
 #
 # Run it as often as you like: what is there and up to date is left alone. It needs Debian or something like it, Python
@@ -66,6 +67,31 @@ install_packages_from_pypi() {
   export PATH=$venv/bin:$PATH
 }
 
+# curl and openssl are clients of the TLS tests; sslscan and sslyze are their judges.
+install_tls_tools() {
+  local missing=() wanted scanner=$tools/sslyze
+  for tool in curl openssl sslscan; do
+    command -v "$tool" >/dev/null || missing+=("$tool")
+  done
+  if [ "${#missing[@]}" -gt 0 ]; then
+    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null ||
+      fail "missing: as root, apt-get install ${missing[*]}"
+    say "installing ${missing[*]}"
+    quietly apt-get update
+    quietly env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}"
+  fi
+  wanted=$(fingerprint cat "$rig/scanner-requirements.txt" <(python3 --version))
+  if [ "$(cat "$scanner/.stamp" 2>/dev/null)" != "$wanted" ]; then
+    say "installing sslyze into target/test-tools/sslyze"
+    rm -rf "$scanner"
+    quietly python3 -m venv "$scanner"
+    quietly "$scanner/bin/pip" install --disable-pip-version-check --no-input \
+      --requirement "$rig/scanner-requirements.txt"
+    quietly "$scanner/bin/pip" check
+    echo "$wanted" >"$scanner/.stamp"
+  fi
+}
+
 install_node() {
   has_node && return
   say "installing Node from PyPI into target/test-tools/venv"
@@ -98,9 +124,11 @@ flock 9
 
 install_python
 install_packages_from_pypi
+install_tls_tools
 install_node
 install_packages_from_npm
 
 quietly "$venv/bin/mkdocs" --version
 quietly "$venv/bin/python" -c 'import boto3, moto.server'
+quietly "$tools/sslyze/bin/sslyze" --help
 quietly "$backstage/node_modules/.bin/techdocs-cli" --version

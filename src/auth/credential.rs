@@ -5,6 +5,7 @@ use std::fmt;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 
+use super::certificate::PeerCertificate;
 use super::error::AuthError;
 
 /// Longest token that is looked at, in bytes. Backstage's are about 290, 710 with `obo`; 16 KiB is also what Node's
@@ -37,6 +38,8 @@ pub enum Credential<'a> {
     },
     /// The cookie `backstage-auth`, which is looked at for static files only.
     Cookie(&'a str),
+    /// No token; but the connection's client has shown a certificate.
+    Certificate(&'a PeerCertificate),
 }
 
 impl<'a> Credential<'a> {
@@ -67,10 +70,18 @@ impl<'a> Credential<'a> {
         }
     }
 
+    /// The same, or the connection's certificate where the request presents nothing: a token decides first.
+    pub fn or_certificate(self, peer: Option<&'a PeerCertificate>) -> Self {
+        match (self, peer) {
+            (Self::Absent, Some(peer)) => Self::Certificate(peer),
+            _ => self,
+        }
+    }
+
     /// The presented token.
     pub(super) fn token(&self) -> Option<&'a str> {
         match *self {
-            Self::Absent => None,
+            Self::Absent | Self::Certificate(_) => None,
             Self::Bearer { token, .. } | Self::Cookie(token) => Some(token),
         }
     }
@@ -82,6 +93,7 @@ impl fmt::Debug for Credential<'_> {
             Self::Absent => f.write_str("Absent"),
             Self::Bearer { resource, .. } => write!(f, "Bearer(***, {resource:?})"),
             Self::Cookie(_) => f.write_str("Cookie(***)"),
+            Self::Certificate(peer) => write!(f, "{peer:?}"),
         }
     }
 }
@@ -173,6 +185,7 @@ mod tests {
             Ok(Credential::Absent) => "absent".to_owned(),
             Ok(Credential::Bearer { token, .. }) => format!("bearer {token}"),
             Ok(Credential::Cookie(token)) => format!("cookie {token}"),
+            Ok(Credential::Certificate(_)) => "certificate".to_owned(),
             Err(error) => error.reason().to_owned(),
         }
     }

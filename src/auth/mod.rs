@@ -1,6 +1,6 @@
 //! Who asks, and whether they may read.
 //!
-//! A token's way through this room:
+//! A token's way through this room (a client certificate, which the connection has verified, takes `certificate` instead):
 //!
 //! 1. `credential`: found in the request's headers, without looking into it
 //! 2. `remembered`: verified before? One hash and one look-up, and the way ends here
@@ -15,6 +15,7 @@
 mod access;
 mod algorithm;
 mod backstage;
+mod certificate;
 mod claims;
 mod credential;
 mod discovery;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 pub use access::is_plugin_id;
+pub use certificate::{CertificateName, CertificateSubject, PeerCertificate};
 pub use credential::{Credential, Resource};
 pub use error::AuthError;
 pub use jwks::FetchError;
@@ -44,6 +46,7 @@ pub use options::*;
 pub use principal::{Kind, Principal};
 
 use self::access::Access;
+use self::certificate::Certificates;
 use self::external::External;
 use self::jwks::Issuers;
 use self::jws::{Jws, TokenKind};
@@ -58,6 +61,7 @@ pub struct Authenticator {
     access: Access,
     issuers: Issuers,
     external: External,
+    certificates: Certificates,
     remembered: Remembered,
     anonymous: Arc<Principal>,
 }
@@ -83,9 +87,10 @@ impl Authenticator {
         let access = Access::new(&options.allow);
         let issuers = Issuers::new(&options, &access, &clock, &http);
         let external = External::new(&options, |url| issuers.external(url));
+        let certificates = Certificates::new(&options.certificates);
         let remembered = Remembered::new(options.remembered_tokens, options.jwks.refresh_after);
         let anonymous = Arc::new(Principal::anonymous());
-        Self { options, clock, access, issuers, external, remembered, anonymous }
+        Self { options, clock, access, issuers, external, certificates, remembered, anonymous }
     }
 
     /// Finds what a request presents; where authentication is switched off nothing is even looked for.
@@ -121,9 +126,14 @@ impl Authenticator {
         if !self.options.required {
             return Ok(Arc::clone(&self.anonymous));
         }
+        let now = self.clock.now();
+        if let Credential::Certificate(peer) = credential {
+            let holder = self.certificates.holder(peer, now).ok_or(AuthError::Missing)?;
+            self.access.admit(holder, self.options.users)?;
+            return Ok(Arc::clone(holder));
+        }
         let token = credential.token().ok_or(AuthError::Missing)?;
         let digest = TokenDigest::of(token.as_bytes());
-        let now = self.clock.now();
         let principal = self.identify(token, &digest, credential, now).await?;
         self.accepts_way(&principal, credential)?;
         self.access.admit(&principal, self.options.users)?;
@@ -190,7 +200,7 @@ impl Authenticator {
     fn accepts_users(&self, credential: &Credential<'_>) -> Result<(), AuthError> {
         let accepted = match credential {
             Credential::Cookie(_) => self.options.cookies,
-            Credential::Bearer { .. } | Credential::Absent => self.options.users,
+            Credential::Bearer { .. } | Credential::Certificate(_) | Credential::Absent => self.options.users,
         };
         if accepted { Ok(()) } else { Err(AuthError::UsersOff) }
     }

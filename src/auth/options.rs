@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::certificate::CertificateSubject;
 use super::key_set::KeySet;
 use crate::secret::Secret;
 
@@ -34,6 +35,8 @@ pub struct Options {
     pub pinned_keys: Vec<PinnedKeys>,
     /// External callers' credentials.
     pub external: Vec<ExternalAccess>,
+    /// Client certificates that need no token beside them.
+    pub certificates: Vec<CertificateSubject>,
     /// How key sets are fetched.
     pub jwks: JwksOptions,
 }

@@ -26,12 +26,25 @@ pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
     for warning in &warnings {
         report.warning("configuration", &warning.to_string());
     }
+    check_certificates(&resolved, &mut report);
     runtime()?.block_on(async {
         check_storage(&resolved, &mut report).await;
         check_keys(resolved, &mut report).await
     })?;
     output::line(&format!("\n{}", report.verdict()))?;
     Ok(if report.failures == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+}
+
+fn check_certificates(resolved: &Resolved, report: &mut Report) {
+    for source in resolved.server.tls.iter().flat_map(|tls| &tls.certificates) {
+        match source.load(Clock::System.now()) {
+            Ok(served) => {
+                let names = served.names().join(", ");
+                report.good("certificate", &format!("for {names}, valid until {}", served.valid_until()));
+            }
+            Err(error) => report.bad("certificate", &format!("{} {error}", source.place(error.part()))),
+        }
+    }
 }
 
 async fn check_storage(resolved: &Resolved, report: &mut Report) {
@@ -51,7 +64,7 @@ async fn check_storage(resolved: &Resolved, report: &mut Report) {
 }
 
 async fn contact(resolved: &Resolved) -> anyhow::Result<Contact> {
-    let store = app::store(&resolved.storage)?;
+    let store = app::store(&resolved.storage, &app::trust(&resolved.trust)?)?;
     let reader = Reader::new(store, &resolved.storage, Arc::new(Instruments::new()?));
     let probe = Locator::new(resolved.docs.clone()).probe();
     Ok(reader.contact(&resolved.docs.root_path, KEYS_LISTED, &probe).await?)
@@ -74,7 +87,8 @@ async fn check_keys(resolved: Resolved, report: &mut Report) -> anyhow::Result<(
         return Ok(());
     }
     let takes_users = resolved.auth.users || resolved.auth.cookies;
-    let authenticator = Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?);
+    let authenticator =
+        Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&app::trust(&resolved.trust)?)?);
     for probe in authenticator.probe().await {
         let what = format!("keys of {}", probe.issuer);
         match probe.keys {

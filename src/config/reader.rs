@@ -140,6 +140,11 @@ impl<'l> Reader<'l> {
         matches!(at(&self.loaded.tree, key), Ok(Some(Node { value: Value::Text(_), .. })))
     }
 
+    /// Whether a boolean stands at a key.
+    pub(super) fn is_flag(&self, key: &str) -> bool {
+        matches!(at(&self.loaded.tree, key), Ok(Some(Node { value: Value::Bool(_), .. })))
+    }
+
     /// Why a key that somebody wrote is not there.
     pub(super) fn unset(&self, key: &str) -> Option<&'l str> {
         self.loaded.absences.unset.get(key).map(|(reason, _)| reason.as_str())

@@ -66,6 +66,7 @@ fn every_setting_of_the_reference_has_a_comment_before_it() {
 
 #[test]
 fn every_example_loads_without_problems_or_warnings() {
+    let pair = pair();
     let mut loaded = 0;
     for entry in std::fs::read_dir(folder().join("examples")).unwrap() {
         let path = entry.unwrap().path();
@@ -73,6 +74,10 @@ fn every_example_loads_without_problems_or_warnings() {
             .into_iter()
             .chain(["S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"])
             .map(|name| (name.to_owned(), "some-value".to_owned()))
+            .chain(["tls.crt", "tls.key", "ca.crt"].map(|name| {
+                let variable = name.replace('.', "_").to_uppercase();
+                (variable, pair.path().join(name).display().to_string())
+            }))
             .collect();
         let environment = Environment { variables, directory: folder() };
         let configuration = read(&Sources { files: vec![path.clone()], environment });
@@ -80,7 +85,19 @@ fn every_example_loads_without_problems_or_warnings() {
         assert!(configuration.warnings.is_empty(), "{}: {:?}", path.display(), configuration.warnings);
         loaded += 1;
     }
-    assert!(loaded >= 4, "{loaded} examples");
+    assert!(loaded >= 5, "{loaded} examples");
+}
+
+/// A certificate that is its own authority, and its key.
+fn pair() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["docs.example.com".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap().pem();
+    for (name, text) in [("tls.crt", &certificate), ("ca.crt", &certificate), ("tls.key", &key.serialize_pem())] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
 }
 
 #[test]

@@ -108,13 +108,14 @@ mod tests {
 
     #[test]
     fn a_known_key_at_the_wrong_place_is_told_where_it_belongs() {
-        let told = problems(&format!("{DOCS}callboard: {{freshFor: 5m, tls: {{}}}}"));
+        let told = problems(&format!("{DOCS}callboard: {{freshFor: 5m, gadgets: {{}}}}"));
         assert_eq!(
             told.first().map(String::as_str),
             Some("callboard.freshFor (app-config.yaml:2): unknown key here: did you mean callboard.cache.freshFor?")
         );
         assert!(
-            told[1].contains("callboard.tls (app-config.yaml:2): unknown key: known under callboard are admin, auth")
+            told[1]
+                .contains("callboard.gadgets (app-config.yaml:2): unknown key: known under callboard are admin, auth")
         );
     }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Response};
 
 use super::Body;
 use super::record::{Record, Recorder};
-use crate::auth::{AuthError, Principal};
+use crate::auth::{AuthError, PeerCertificate, Principal};
 use crate::cache::Found;
 use crate::docs::{RouteClass, StorageKey};
 use crate::limit::Address;
@@ -52,6 +52,11 @@ impl Context {
 
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.head.headers
+    }
+
+    /// The certificate that the connection's client has shown; the listener puts it there.
+    pub(super) fn peer(&self) -> Option<&PeerCertificate> {
+        self.head.extensions.get::<Arc<PeerCertificate>>().map(Arc::as_ref)
     }
 
     pub(super) fn set_route(&mut self, class: Option<RouteClass>) {

@@ -3,8 +3,8 @@
 //! 1. host and target: one well-formed host (RFC 9112 §3.2), a target of bounded length;
 //! 2. method: only GET and HEAD, and no request body;
 //! 3. health: answered without a credential, before anything else is looked at;
-//! 4. authenticate: bearer token or cookie → principal, which may also be refused here for what it may not do; too many
-//!    bad tokens from one address, and unknown ones are not looked at any more;
+//! 4. authenticate: bearer token, cookie or client certificate → principal, which may also be refused here for what it
+//!    may not do; too many bad tokens from one address, and unknown ones are not looked at any more;
 //! 5. admit: is the principal within its rate?
 //! 6. route: entity and path → storage key, or "not found"; unauthenticated callers learn nothing;
 //! 7. fetch: memory → one fetch → storage, by freshness;
@@ -119,14 +119,16 @@ impl Journey {
         context.set_route(class);
         let resource = if class == Some(RouteClass::Static) { Resource::StaticFile } else { Resource::Other };
         let credential = self.authenticator.credential(context.headers(), resource);
+        let credential = credential.map(|found| found.or_certificate(context.peer()));
         if let Ok(credential) = &credential
             && let Some(principal) = self.authenticator.remembered(credential)
         {
             self.instruments.token_remembered();
             return Ok(principal);
         }
-        // Who shows nothing has tried nothing, and is told what to show: a load balancer's probe, a browser's first try.
-        if !matches!(credential, Ok(Credential::Absent)) {
+        // Who shows nothing has tried nothing, and is told what to show: a load balancer's probe, a browser's first try. A
+        // certificate was verified with its connection: there is nothing to guess.
+        if !matches!(credential, Ok(Credential::Absent | Credential::Certificate(_))) {
             self.limiter.attempt(context.client()).map_err(|limited| self.limited(limited))?;
         }
         let verdict = match credential {

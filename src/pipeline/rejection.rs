@@ -241,7 +241,7 @@ fn storage_status(error: &StoreError) -> StatusCode {
     match error {
         StoreError::Absent => StatusCode::NOT_FOUND,
         StoreError::Denied(_) | StoreError::Truncated { .. } => StatusCode::BAD_GATEWAY,
-        StoreError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+        StoreError::Timeout(_) | StoreError::ReaderStalled(_) => StatusCode::GATEWAY_TIMEOUT,
         StoreError::Busy | StoreError::Unavailable(_) | StoreError::Changed | StoreError::NotModified => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -280,6 +280,7 @@ fn storage_message(error: &StoreError) -> &'static str {
         }
         StoreError::Truncated { .. } => "Storage sent only part of the document: try again.",
         StoreError::Timeout(_) => "Storage did not answer in time: try again in a moment.",
+        StoreError::ReaderStalled(_) => "The document was not taken in time: read it again.",
         StoreError::Busy => "Too many documents are being fetched from storage just now: try again in a moment.",
         StoreError::Unavailable(_) => "Storage can't be reached just now: try again in a moment.",
         StoreError::Changed | StoreError::NotModified => "The document is just being replaced: try again in a moment.",

@@ -11,11 +11,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::activity::{Activity, Inactive};
+use super::tls::Acceptor;
 use super::watched::{WatchedBody, WatchedIo};
 use super::{Handler, Limits, Stop};
+use crate::auth::PeerCertificate;
 use crate::limit::Address;
 
 /// hyper's own bound on header fields. Naming even the same number makes it allocate per request, so it is only named
@@ -23,14 +26,15 @@ use crate::limit::Address;
 const HYPER_MAX_HEADERS: usize = 100;
 
 /// Makes connections from sockets, all with the same bounds.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Connector {
     builder: auto::Builder<TokioExecutor>,
     limits: Limits,
+    tls: Option<Acceptor>,
 }
 
 impl Connector {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, tls: Option<Acceptor>) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -49,14 +53,50 @@ impl Connector {
             .max_local_error_reset_streams(limits.max_h2_error_resets)
             .max_send_buf_size(limits.max_h2_send_buffer_bytes)
             .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
-        Self { builder, limits }
+        Self { builder, limits, tls }
     }
 
     /// Serves requests on `socket`, which comes from `client`, until the client leaves, does nothing for too long, or
     /// the program stops.
-    pub(super) async fn serve(&self, socket: TcpStream, client: Address, handler: Arc<impl Handler>, mut stop: Stop) {
+    pub(super) async fn serve(&self, socket: TcpStream, client: Address, handler: Arc<impl Handler>, stop: Stop) {
+        match &self.tls {
+            None => self.serve_on(socket, client, None, handler, stop).await,
+            // In a box, so that connections without TLS take no room for it.
+            Some(tls) => Box::pin(self.serve_tls(tls, socket, client, handler, stop)).await,
+        }
+    }
+
+    async fn serve_tls(
+        &self,
+        tls: &Acceptor,
+        socket: TcpStream,
+        client: Address,
+        handler: Arc<impl Handler>,
+        mut stop: Stop,
+    ) {
+        let accepted = tokio::select! {
+            accepted = tls.accept(socket, self.limits.header_read_timeout) => accepted,
+            () = stop.requested() => return,
+        };
+        if let Some((stream, peer)) = accepted {
+            self.serve_on(stream, client, peer, handler, stop).await;
+        }
+    }
+
+    /// Serves requests on a connection that is up; `peer` is who its client has proven to be.
+    async fn serve_on(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        client: Address,
+        peer: Option<Arc<PeerCertificate>>,
+        handler: Arc<impl Handler>,
+        mut stop: Stop,
+    ) {
         let activity = Activity::new();
-        let service = service_fn(|request: Request<Incoming>| {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            if let Some(peer) = &peer {
+                request.extensions_mut().insert(Arc::clone(peer));
+            }
             let answering = activity.answering(request.version());
             let handler = Arc::clone(&handler);
             async move {
@@ -64,7 +104,7 @@ impl Connector {
                 Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, answering)))
             }
         });
-        let io = WatchedIo::new(TokioIo::new(socket), Arc::clone(&activity));
+        let io = WatchedIo::new(TokioIo::new(stream), Arc::clone(&activity));
         let mut connection = pin!(self.builder.serve_connection(io, service));
         let mut is_closing = false;
         loop {

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::Limits;
 use super::connection::Connector;
 use super::places::{Place, Places};
+use super::tls::Acceptor;
 use crate::limit::Address;
 use crate::pipeline::{Body, Journey};
 use crate::telemetry::{Instruments, ListenerName};
@@ -58,6 +59,7 @@ pub struct Listener {
     socket: TcpListener,
     limits: Limits,
     places: Arc<Places>,
+    tls: Option<Acceptor>,
 }
 
 impl Listener {
@@ -76,7 +78,12 @@ impl Listener {
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let places = Places::new(&limits, name, instruments);
-        Ok(Self { socket: socket.listen(BACKLOG)?, limits, places })
+        Ok(Self { socket: socket.listen(BACKLOG)?, limits, places, tls: None })
+    }
+
+    /// The same, speaking TLS where there is an acceptor for it.
+    pub fn with_tls(self, tls: Option<Acceptor>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The address, with the port that the system chose where 0 was asked for.
@@ -90,7 +97,7 @@ impl Listener {
     /// Serves until `stop`; then lets requests in flight finish, for `grace` at most. Returns how many connections
     /// had to be broken off.
     pub async fn serve(self, handler: Arc<impl Handler>, mut stop: Stop, grace: Duration) -> usize {
-        let connector = Arc::new(Connector::new(self.limits.clone()));
+        let connector = Arc::new(Connector::new(self.limits.clone(), self.tls));
         let mut connections = tokio::task::JoinSet::new();
         loop {
             let accepted = tokio::select! {

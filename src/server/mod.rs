@@ -5,6 +5,7 @@ mod connection;
 mod listener;
 mod options;
 mod places;
+pub mod tls;
 mod watched;
 
 pub use listener::{Handler, Listener, Stop};

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::tls::TlsOptions;
+
 /// One listener and its bounds.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -10,6 +12,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The admin listener's address: metrics and health, no documents.
     pub admin_listen: SocketAddr,
+    /// How the main listener speaks TLS; `None` for cleartext. The admin listener never does.
+    pub tls: Option<TlsOptions>,
     /// Bounds on connections, the same for both listeners.
     pub limits: Limits,
     /// How long requests in flight may take to finish after SIGTERM.
@@ -24,7 +28,7 @@ pub struct Limits {
     /// Connections open at a time from one address; further ones are closed at once.
     pub max_connections_per_address: usize,
     /// How long a client may take for a request's header: on a new connection from its opening, later from the header's
-    /// first byte.
+    /// first byte. A TLS handshake may take as long, before that.
     pub header_read_timeout: Duration,
     /// How long a connection may be without a request after its last one.
     pub idle_timeout: Duration,

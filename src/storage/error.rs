@@ -32,6 +32,9 @@ pub enum StoreError {
         /// The bytes that came.
         received: u64,
     },
+    /// Whoever reads a large object has taken nothing for this long.
+    #[error("the reader took nothing for {0:?}")]
+    ReaderStalled(Duration),
     /// The store can't be reached or answers with an error of its own.
     #[error("storage is unavailable")]
     Unavailable(#[source] Cause),
@@ -64,6 +67,7 @@ impl StoreError {
             Self::Timeout(_) => "timeout",
             Self::Busy => "busy",
             Self::Truncated { .. } => "truncated",
+            Self::ReaderStalled(_) => "reader_stalled",
             Self::Unavailable(_) => "unavailable",
             Self::Abandoned => "abandoned",
         }

@@ -21,6 +21,8 @@ pub struct Options {
     pub max_queue: usize,
     /// How long one of them waits before it is 503 as well.
     pub queue_timeout: Duration,
+    /// How long the reader of a streamed object may take for a piece of it, before its place goes to another.
+    pub reader_timeout: Duration,
     /// How many large objects stream at a time: slow readers must not use up the places of everyone else's misses.
     pub max_streams: usize,
 }

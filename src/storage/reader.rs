@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::gate::Gate;
@@ -13,6 +14,9 @@ use super::{DocStore, GetOptions, Object, ObjectMeta, Options, StoreError};
 use crate::docs::StorageKey;
 use crate::http::etag::ETag;
 use crate::telemetry::{Instruments, StorageOperation};
+
+/// Pieces of a large object that are fetched before its reader asks for them.
+const PIECES_AHEAD: usize = 2;
 
 /// A [`DocStore`] behind deadlines and gates.
 ///
@@ -24,6 +28,7 @@ pub struct Reader {
     fetches: Gate,
     streams: Gate,
     timeout: Duration,
+    reader_timeout: Duration,
     instruments: Arc<Instruments>,
     has_answered: AtomicBool,
 }
@@ -57,6 +62,7 @@ impl Reader {
             // A reader of a large object that finds no place is told so at once: how long one lasts can't be known.
             streams: Gate::new(options.max_streams, 0, Duration::ZERO),
             timeout: options.timeout,
+            reader_timeout: options.reader_timeout,
             instruments,
             has_answered: AtomicBool::new(false),
         }
@@ -80,15 +86,13 @@ impl Reader {
         self.measured(StorageOperation::Get, fetch).await
     }
 
-    /// Opens an object, or a part of it, for a reader that takes it as fast as it can.
+    /// Opens an object, or a part of it, for a reader that takes it as fast as it can. One that takes nothing for
+    /// `readerTimeout` loses its place, whatever it does to keep its connection.
     pub async fn stream(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
         let place = self.streams.enter().await?;
         let object = self.measured(StorageOperation::Stream, self.store.get(key, options)).await?;
         let expected = options.range.as_ref().map_or(object.meta.size, |range| range.end - range.start);
-        let body = patient(object.body, self.timeout, expected).map(move |chunk| {
-            let _held_while_streaming = &place;
-            chunk
-        });
+        let body = pumped(patient(object.body, self.timeout, expected), self.reader_timeout, place);
         Ok(Object { meta: object.meta, body: body.boxed() })
     }
 
@@ -183,6 +187,36 @@ fn patient(
     .boxed()
 }
 
+/// The same body through a task of its own, which ends, and with it whatever `held` holds, when the reader has gone or
+/// takes nothing for `limit`.
+fn pumped(
+    mut body: impl Stream<Item = Result<Bytes, StoreError>> + Send + Unpin + 'static,
+    limit: Duration,
+    held: impl Send + 'static,
+) -> impl Stream<Item = Result<Bytes, StoreError>> + Send {
+    let (pieces, taken) = mpsc::channel(PIECES_AHEAD);
+    let (whole, is_whole) = oneshot::channel();
+    tokio::spawn(async move {
+        let _held_while_streaming = held;
+        while let Some(piece) = body.next().await {
+            match timeout(limit, pieces.send(piece)).await {
+                Ok(Ok(())) => {}
+                // The reader has gone, or might as well have.
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+        // A reader that has gone does not hear it.
+        let _ = whole.send(());
+    });
+    futures_util::stream::unfold((taken, Some(is_whole)), move |(mut taken, mut is_whole)| async move {
+        if let Some(piece) = taken.recv().await {
+            return Some((piece, (taken, is_whole)));
+        }
+        let stalled = is_whole.take()?.await.is_err();
+        stalled.then_some((Err(StoreError::ReaderStalled(limit)), (taken, None)))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
@@ -222,5 +256,27 @@ mod tests {
     async fn a_stream_that_ends_early_fails() {
         let items: Vec<_> = patient(body(&["ab"]), Duration::from_secs(5), 3).collect().await;
         assert!(matches!(items.as_slice(), [Ok(_), Err(StoreError::Truncated { expected: 3, received: 2 })]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_loses_its_place() {
+        let place = Arc::new(());
+        let endless = stream::repeat_with(|| Ok(Bytes::from_static(b"x")));
+        let mut pumped = Box::pin(pumped(endless, Duration::from_secs(30), Arc::clone(&place)));
+        assert!(pumped.next().await.unwrap().is_ok());
+        assert_eq!(Arc::strong_count(&place), 2);
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        assert_eq!(Arc::strong_count(&place), 1);
+        // What was fetched ahead is still there; then it is told why there is no more.
+        let rest: Vec<_> = pumped.collect().await;
+        assert!(matches!(rest.last(), Some(Err(StoreError::ReaderStalled(_)))), "{rest:?}");
+        assert!(rest.len() <= PIECES_AHEAD + 1);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_everything_gets_it() {
+        let items: Vec<_> = pumped(body(&["ab", "cd", "ef"]), Duration::from_secs(30), ()).collect().await;
+        let pieces: Vec<_> = items.into_iter().map(Result::unwrap).collect();
+        assert_eq!(pieces.concat(), b"abcdef");
     }
 }

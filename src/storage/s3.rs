@@ -7,9 +7,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::path::Path;
 use object_store::{
-    BackoffConfig, ClientOptions, GetOptions as ClientGetOptions, ObjectStore, ObjectStoreExt, RetryConfig,
+    BackoffConfig, ClientConfigKey, ClientOptions, GetOptions as ClientGetOptions, ObjectStore, ObjectStoreExt,
+    RetryConfig,
 };
 
 use url::{Host, Url};
@@ -18,6 +20,7 @@ use super::{DocStore, GetOptions, Object, ObjectMeta, S3Options, StoreError};
 use crate::chain::chain;
 use crate::docs::StorageKey;
 use crate::http::etag::ETag;
+use crate::trust::Trust;
 
 /// S3 takes keys up to this many bytes, so a longer one names no object.
 const MAX_KEY_BYTES: usize = 1024;
@@ -30,12 +33,13 @@ pub struct S3Store {
 }
 
 impl S3Store {
-    /// A client for the bucket in `options`; `timeout` bounds each try.
+    /// A client for the bucket in `options`, which believes those whom `trust` does; `timeout` bounds each try.
     ///
     /// # Errors
     /// Where the client can't be built from these options; the text names what it misses.
-    pub fn new(options: &S3Options, timeout: Duration) -> Result<Self, StoreError> {
-        let client = builder(options, timeout).build().map_err(StoreError::unavailable)?;
+    pub fn new(options: &S3Options, timeout: Duration, trust: &Trust) -> Result<Self, StoreError> {
+        let builder = builder(options, timeout).with_http_connector(TrustedHttp(trust.clone()));
+        let client = builder.build().map_err(StoreError::unavailable)?;
         Ok(Self { client: Arc::new(client), forbidden_is_absent: options.forbidden_is_absent })
     }
 
@@ -115,6 +119,27 @@ fn builder(options: &S3Options, timeout: Duration) -> AmazonS3Builder {
             retry_timeout: timeout,
             backoff: BackoffConfig { init_backoff: FIRST_BACKOFF, max_backoff: timeout / 4, base: 2. },
         })
+}
+
+/// Makes the store's HTTP clients, also those that ask for credentials, with the program's one TLS configuration.
+#[derive(Debug)]
+struct TrustedHttp(Trust);
+
+impl HttpConnector for TrustedHttp {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let generic = |source: reqwest::Error| object_store::Error::Generic { store: "S3", source: source.into() };
+        let text = |key| options.get_config_value(&key);
+        // A client of its own asks the machine for credentials, in cleartext and with less patience.
+        let may_be_cleartext = text(ClientConfigKey::AllowHttp).as_deref() == Some("true");
+        let connect_timeout = text(ClientConfigKey::ConnectTimeout)
+            .and_then(|shown| humantime::parse_duration(&shown).ok())
+            .map_or(CONNECT_TIMEOUT, |timeout| timeout.min(CONNECT_TIMEOUT));
+        let mut builder = self.0.http_client(false).connect_timeout(connect_timeout).https_only(!may_be_cleartext);
+        if let Some(proxy) = text(ClientConfigKey::ProxyUrl) {
+            builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(generic)?);
+        }
+        Ok(HttpClient::new(builder.build().map_err(generic)?))
+    }
 }
 
 /// Whether to address `bucket.host/key` rather than `host/bucket/key`, decided as the AWS SDK does that Backstage uses:

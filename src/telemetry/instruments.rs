@@ -53,6 +53,30 @@ impl StorageOperation {
     }
 }
 
+/// How a TLS handshake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// The connection is up.
+    Done,
+    /// One side refused the other, or the client left.
+    Failed,
+    /// The client took too long.
+    TimedOut,
+}
+
+impl Handshake {
+    /// As they are declared, which is how they are counted.
+    const ALL: [Self; 3] = [Self::Done, Self::Failed, Self::TimedOut];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::TimedOut => "timeout",
+        }
+    }
+}
+
 /// How full the memory tier is.
 #[derive(Debug, Clone, Copy)]
 pub struct MemoryUse {
@@ -88,6 +112,7 @@ pub struct Instruments {
     tokens: Counter<u64>,
     remembered_tokens: BoundCounter<u64>,
     access_lines_dropped: BoundCounter<u64>,
+    handshakes: [BoundCounter<u64>; Handshake::ALL.len()],
 }
 
 impl Instruments {
@@ -121,6 +146,11 @@ impl Instruments {
             .with_description("Access-log lines dropped because the log could not be written fast enough.")
             .build()
             .bind(&[]);
+        let handshakes = meter
+            .u64_counter("callboard.tls.handshakes")
+            .with_description("TLS handshakes on the main listener, by how they ended.")
+            .build();
+        let handshakes = Handshake::ALL.map(|ended| handshakes.bind(&[KeyValue::new("result", ended.as_str())]));
         let remembered_tokens = tokens.bind(&[KeyValue::new("result", "remembered")]);
         let bound_requests = (0..ROUTES.len() * OUTCOMES * STATUSES.len()).map(|_| OnceLock::new()).collect();
         Ok(Self {
@@ -134,6 +164,7 @@ impl Instruments {
             tokens,
             remembered_tokens,
             access_lines_dropped,
+            handshakes,
         })
     }
 
@@ -168,6 +199,13 @@ impl Instruments {
     /// Counts an access-log line that had to be dropped.
     pub fn access_line_dropped(&self) {
         self.access_lines_dropped.add(1);
+    }
+
+    /// Counts a TLS handshake.
+    pub fn tls_handshake(&self, ended: Handshake) {
+        if let Some(counter) = self.handshakes.get(ended as usize) {
+            counter.add(1);
+        }
     }
 
     /// Has `read` asked for the memory tier's use whenever metrics are collected.

@@ -8,7 +8,7 @@ mod options;
 mod trace_id;
 
 pub use access_log::{AccessLine, AccessLog};
-pub use instruments::{Instruments, MemoryUse, RequestLabels, StorageOperation};
+pub use instruments::{Handshake, Instruments, MemoryUse, RequestLabels, StorageOperation};
 pub use limits::{LimitInstruments, LimitReason, ListenerName};
 pub use log::init as init_log;
 pub use options::*;

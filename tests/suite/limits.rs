@@ -8,7 +8,7 @@ use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
-use crate::support::{Callboard, raw};
+use crate::support::{Callboard, raw, soak};
 
 const PAGE: &str = "/static/docs/default/component/shop/index.html";
 
@@ -190,12 +190,6 @@ async fn a_known_caller_who_may_not_read_counts_as_failed_since_it_costs_as_much
     assert_eq!(read(&callboard, &token).await.status(), StatusCode::TOO_MANY_REQUESTS);
 }
 
-/// How long [`under_load_at_the_limit_every_answer_is_right`] loads.
-fn soak_time() -> Duration {
-    let seconds = std::env::var("CALLBOARD_SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(3))
-}
-
 /// `CALLBOARD_SOAK_SECONDS=60 cargo test --test suite -- --nocapture under_load_at_the_limit` is the long one.
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_at_the_limit_every_answer_is_right() {
@@ -205,7 +199,7 @@ async fn under_load_at_the_limit_every_answer_is_right() {
     let callboard = Arc::new(Callboard::with(&section).await);
     let token = callboard.backstage.token();
     // The hand of the clock goes with the time.
-    let (start, soak) = (Instant::now(), soak_time());
+    let (start, soak) = (Instant::now(), soak().unwrap_or(Duration::from_secs(3)));
     let hand = callboard.hand.clone();
     let ticking = tokio::spawn(async move {
         let mut ticked = Duration::ZERO;

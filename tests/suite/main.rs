@@ -12,6 +12,7 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod client_certificates;
 mod documents;
 mod flights;
 mod floods;
@@ -20,5 +21,7 @@ mod limits;
 mod operation;
 mod published_site;
 mod support;
+mod tls;
 mod token_vectors;
+mod trust;
 mod vectors;

@@ -123,6 +123,7 @@ fn options(publisher: &Publisher) -> Options {
         discovery: Some(Discovery { base_url: publisher.base_url.clone(), endpoints: Vec::new() }),
         pinned_keys: Vec::new(),
         external: Vec::new(),
+        certificates: Vec::new(),
         jwks: JwksOptions {
             timeout: Duration::from_secs(5),
             refresh_after: Duration::from_secs(600),

@@ -4,12 +4,15 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::external;
-use crate::auth::{Discovery, DiscoveryEndpoint, ExternalAccess, ExternalMethod, JwksOptions, Options, is_plugin_id};
+use crate::auth::{
+    CertificateSubject, Discovery, DiscoveryEndpoint, ExternalAccess, ExternalMethod, JwksOptions, Options,
+    is_plugin_id,
+};
 use crate::config::formats::{COUNT, DURATION, FLAG, TEXT, TEXTS, URL, holds_user};
 use crate::config::reader::Reader;
 use crate::storage::Origin;
 
-pub(super) fn read(reader: &mut Reader<'_>, origin: &Origin) -> Options {
+pub(super) fn read(reader: &mut Reader<'_>, origin: &Origin, certificates: Vec<CertificateSubject>) -> Options {
     let discovery = read_discovery(reader);
     let external = external::read(reader);
     let users = reader.or("callboard.auth.users", &FLAG, false);
@@ -26,7 +29,7 @@ pub(super) fn read(reader: &mut Reader<'_>, origin: &Origin) -> Options {
     Options {
         required,
         audiences: read_audiences(reader),
-        allow: read_allow(reader, default_allow(&external, users || cookies)),
+        allow: read_allow(reader, default_allow(&external, &certificates, users || cookies)),
         users,
         cookies,
         clock_tolerance: reader.within(
@@ -39,6 +42,7 @@ pub(super) fn read(reader: &mut Reader<'_>, origin: &Origin) -> Options {
         discovery,
         pinned_keys: Vec::new(),
         external,
+        certificates,
         jwks: read_jwks(reader),
     }
 }
@@ -100,8 +104,9 @@ fn read_allow(reader: &mut Reader<'_>, default: Vec<String>) -> Vec<String> {
     allow
 }
 
-/// The plugin that serves documents, every external caller that is configured, and users where they are let in at all.
-fn default_allow(external: &[ExternalAccess], users: bool) -> Vec<String> {
+/// The plugin that serves documents, every external caller that is configured, every subject that a client certificate
+/// is mapped to, and users where they are let in at all.
+fn default_allow(external: &[ExternalAccess], certificates: &[CertificateSubject], users: bool) -> Vec<String> {
     let mut allow = vec!["plugin:techdocs".to_owned()];
     let subjects = external.iter().map(|access| match &access.method {
         ExternalMethod::Static { subject, .. } | ExternalMethod::Legacy { subject, .. } => {
@@ -110,7 +115,8 @@ fn default_allow(external: &[ExternalAccess], users: bool) -> Vec<String> {
         ExternalMethod::Jwks { subject_prefix: Some(prefix), .. } => format!("external:{prefix}:*"),
         ExternalMethod::Jwks { subject_prefix: None, .. } => "external:*".to_owned(),
     });
-    for subject in subjects.chain(users.then(|| "user:*".to_owned())) {
+    let holders = certificates.iter().map(|entry| entry.subject.clone());
+    for subject in subjects.chain(holders).chain(users.then(|| "user:*".to_owned())) {
         if !allow.contains(&subject) {
             allow.push(subject);
         }

@@ -2,11 +2,13 @@
 
 mod auth;
 mod cache;
+mod client_certificates;
 mod external;
 mod limits;
 mod server;
 mod storage;
 mod telemetry;
+mod tls;
 
 use super::effective::Effective;
 use super::layers::Loaded;
@@ -31,6 +33,8 @@ pub struct Resolved {
     pub server: crate::server::Options,
     /// Response headers.
     pub pipeline: crate::pipeline::Options,
+    /// Whom outbound clients believe.
+    pub trust: crate::trust::Options,
     /// Logs.
     pub telemetry: crate::telemetry::Options,
 }
@@ -55,14 +59,17 @@ impl Loaded {
         let mut reader = Reader::new(self);
         // In the order in which people read the outcome.
         let publisher = storage::read_publisher(&mut reader, self);
-        let server = server::read(&mut reader, &publisher.origin);
+        let mut server = server::read(&mut reader, &publisher.origin);
+        let certificates;
+        (server.tls, certificates) = tls::read(&mut reader, self);
         let limits = limits::read(&mut reader);
-        let auth = auth::read(&mut reader, &publisher.origin);
+        let auth = auth::read(&mut reader, &publisher.origin, certificates);
         let cache = cache::read(&mut reader);
         let (docs, storage) = storage::read(&mut reader, publisher);
         let pipeline = server::read_responses(&mut reader);
+        let trust = tls::read_trust(&mut reader, self);
         let telemetry = telemetry::read(&mut reader);
-        let resolved = Resolved { docs, auth, storage, cache, limits, server, pipeline, telemetry };
+        let resolved = Resolved { docs, auth, storage, cache, limits, server, pipeline, trust, telemetry };
         let Reader { effective, mut problems, warnings, .. } = reader;
         problems.extend(unknown::problems(&self.tree, &effective));
         if problems.is_empty() { Ok(Configuration { resolved, effective, warnings }) } else { Err(problems) }

@@ -22,6 +22,8 @@ pub(super) fn read(reader: &mut Reader<'_>, origin: &storage::Origin) -> Options
     let options = Options {
         listen: reader.or(LISTEN_KEY, &LISTEN, SocketAddr::from((host, 7008))),
         admin_listen: reader.or("callboard.admin.listen", &ADMIN_LISTEN, SocketAddr::from((Ipv4Addr::LOCALHOST, 7009))),
+        // Read with what belongs to it, in `tls.rs`.
+        tls: None,
         limits: read_limits(reader),
         drain_grace: reader.within(
             "callboard.limits.drainGrace",

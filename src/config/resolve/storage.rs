@@ -42,13 +42,14 @@ pub(super) fn read(reader: &mut Reader<'_>, publisher: Publisher) -> (docs::Opti
     // Zero is a choice: whoever finds no place is turned away at once.
     let max_queue = count(reader, "callboard.storage.maxQueue", 1024, 0..=1_048_576);
     let queue_timeout = reader.within("callboard.storage.queueTimeout", &DURATION, Duration::from_secs(1), TIMEOUTS);
+    let reader_timeout = reader.within("callboard.storage.readerTimeout", &DURATION, Duration::from_secs(30), TIMEOUTS);
     let max_streams = count(reader, "callboard.storage.maxStreams", 64, PLACES);
     // Read whatever the store, so that the key is known.
     let forbidden_is_absent = reader.or("callboard.storage.s3.forbiddenIsAbsent", &FLAG, false);
     if let Origin::S3(s3) = &mut origin {
         s3.forbidden_is_absent = forbidden_is_absent;
     }
-    let storage = Options { origin, timeout, max_concurrent, max_queue, queue_timeout, max_streams };
+    let storage = Options { origin, timeout, max_concurrent, max_queue, queue_timeout, reader_timeout, max_streams };
     (docs::Options { root_path, case_sensitive_triplet }, storage)
 }
 

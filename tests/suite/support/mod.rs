@@ -3,6 +3,7 @@
 
 pub mod backstage;
 pub mod h2;
+pub mod pki;
 pub mod raw;
 pub mod scripted;
 pub mod servers;
@@ -122,6 +123,11 @@ pub fn configuration(text: &str) -> Configuration {
 
 /// Longer than anything here takes on a busy machine; what is still waited for then does not come.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// For how long the tests of a load that lasts are to load, where somebody has asked for more than the usual.
+pub fn soak() -> Option<Duration> {
+    std::env::var("CALLBOARD_SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs)
+}
 
 /// Waits until `holds` does.
 pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
