@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -19,10 +19,14 @@ use crate::pipeline::{Health, Journey};
 use crate::sample;
 use crate::server::{Listener, Stop};
 use crate::storage::{DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
-use crate::telemetry::{AccessLog, Instruments};
+use crate::telemetry::{AccessLog, Telemetry};
 
 /// How long the first contact with storage waits before it tries again: this long at first, doubling up to the second.
 const FIRST_CONTACT_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// How long what is left of telemetry may take to be sent: at least, however long requests in flight took to finish, and
+/// at most, however quickly they did.
+const FLUSH: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 /// How long one request for a key set may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,6 +40,7 @@ pub struct App {
     storage: Arc<Reader>,
     root_path: String,
     server: crate::server::Options,
+    telemetry: Telemetry,
 }
 
 /// Why the program could not be started.
@@ -71,12 +76,32 @@ impl App {
         Self::with_store(resolved, clock, store)
     }
 
+    /// The same, with telemetry that was started before, for the sake of the log.
+    ///
+    /// # Errors
+    /// Where a client can't be built from its options.
+    pub fn with_telemetry(resolved: Resolved, clock: Clock, telemetry: Telemetry) -> Result<Self, StartError> {
+        let store = store(&resolved.storage)?;
+        Self::assemble(resolved, clock, store, telemetry)
+    }
+
     /// The same, in front of this store.
     ///
     /// # Errors
     /// Where a client can't be built from its options.
     pub fn with_store(resolved: Resolved, clock: Clock, store: Arc<dyn DocStore>) -> Result<Self, StartError> {
-        let instruments = Arc::new(Instruments::new().map_err(|source| StartError::Setup { what: "metrics", source })?);
+        let telemetry = Telemetry::start(&resolved.telemetry);
+        let telemetry = telemetry.map_err(|source| StartError::Setup { what: "telemetry", source })?;
+        Self::assemble(resolved, clock, store, telemetry)
+    }
+
+    fn assemble(
+        resolved: Resolved,
+        clock: Clock,
+        store: Arc<dyn DocStore>,
+        telemetry: Telemetry,
+    ) -> Result<Self, StartError> {
+        let instruments = Arc::clone(&telemetry.instruments);
         let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
         let cache = DocCache::new(Arc::clone(&storage), resolved.cache, clock.clone(), &instruments);
         let health = Arc::new(Health::default());
@@ -90,7 +115,8 @@ impl App {
             Arc::clone(&instruments),
             access_log,
             resolved.pipeline,
-        );
+        )
+        .traced(telemetry.tracing.clone());
         let admin = Admin::new(Arc::clone(&health), instruments);
         Ok(Self {
             journey: Arc::new(journey),
@@ -99,6 +125,7 @@ impl App {
             storage,
             root_path,
             server: resolved.server,
+            telemetry,
         })
     }
 
@@ -120,7 +147,8 @@ impl App {
             let (broken_off, _, ()) = tokio::join!(main, admin, contact);
             broken_off
         });
-        Ok(Running { address: addresses.0, admin_address: addresses.1, health, stop, serving })
+        let (address, admin_address) = addresses;
+        Ok(Running { address, admin_address, health, stop, serving, grace, telemetry: self.telemetry })
     }
 }
 
@@ -134,15 +162,21 @@ pub struct Running {
     health: Arc<Health>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<usize>,
+    grace: Duration,
+    telemetry: Telemetry,
 }
 
 impl Running {
-    /// Stops accepting, lets requests in flight finish within the grace time, and returns how many connections had to
-    /// be broken off.
+    /// Stops accepting, lets requests in flight finish within the grace time, sends what is left of telemetry, and
+    /// returns how many connections had to be broken off.
     pub async fn stop(self) -> usize {
+        let start = Instant::now();
         self.health.draining();
         self.stop.send_replace(true);
-        self.serving.await.unwrap_or_default()
+        let broken_off = self.serving.await.unwrap_or_default();
+        let (least, most) = FLUSH;
+        self.telemetry.stop(self.grace.saturating_sub(start.elapsed()).clamp(least, most)).await;
+        broken_off
     }
 }
 

@@ -12,7 +12,7 @@
 //! 4. [`cache`] answers from memory while the entry is fresh; else one task fetches, however many wait;
 //! 5. [`storage`] reads, with a deadline and a bounded number of operations at a time, and can't do anything but read;
 //! 6. [`http`] weighs conditions and ranges, and the answer leaves;
-//! 7. [`telemetry`] writes one access-log line and the histograms, also for a client that left early.
+//! 7. [`telemetry`] writes one access-log line, one span and the histograms, also for a client that left early.
 //!
 //! # The other rooms
 //!

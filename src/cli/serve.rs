@@ -11,19 +11,25 @@ use crate::clock::Clock;
 use crate::config::Configuration;
 use crate::sample;
 use crate::storage::Origin;
-use crate::telemetry;
+use crate::telemetry::Telemetry;
 
 pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
     let Configuration { mut resolved, warnings, .. } = files.read()?;
-    telemetry::init_log(&resolved.telemetry)?;
+    let runtime = runtime()?;
+    // What is sent over OTLP is sent by this runtime, the log's records included.
+    let telemetry = {
+        let _entered = runtime.enter();
+        Telemetry::start(&resolved.telemetry)?
+    };
+    telemetry.init_log(&resolved.telemetry)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
     let clock = Clock::System;
     let is_sample = matches!(resolved.storage.origin, Origin::Sample);
     let token = is_sample.then(|| sample::trust_throw_away_key(&mut resolved.auth, &clock)).transpose()?;
-    runtime()?.block_on(async {
-        let app = App::new(resolved, clock)?;
+    runtime.block_on(async {
+        let app = App::with_telemetry(resolved, clock, telemetry)?;
         let running = app.start().context("could not start")?;
         if let Some(token) = token {
             greet(&running, &token)?;

@@ -6,8 +6,9 @@
 //! 4. route: entity and path → storage key, or "not found"; unauthenticated callers learn nothing;
 //! 5. fetch: memory → one fetch → storage, by freshness;
 //! 6. respond: conditional, range, headers;
-//! 7. record: one access-log line and the histograms, also for a client that left early.
+//! 7. record: one access-log line, one span and the histograms, also for a client that left early.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response};
@@ -17,10 +18,10 @@ use super::document::Documents;
 use super::record::Recorder;
 use super::rejection::Rejection;
 use super::{Body, Health, Options};
-use crate::auth::{Authenticator, Credential, Principal, Resource};
+use crate::auth::{AuthError, Authenticator, Credential, Principal, Resource};
 use crate::cache::DocCache;
 use crate::docs::{Locator, Route, RouteClass};
-use crate::telemetry::{AccessLog, Instruments};
+use crate::telemetry::{AccessLog, Instruments, Kind, Span, Tracing};
 
 /// Leads requests through the rooms.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ impl Journey {
         access_log: AccessLog,
         options: Options,
     ) -> Self {
+        instruments.token_results(AuthError::REASONS);
         Self {
             authenticator,
             locator,
@@ -54,16 +56,25 @@ impl Journey {
         }
     }
 
+    /// The same journey, with a span for each request.
+    pub fn traced(self, tracing: Tracing) -> Self {
+        Self { recorder: self.recorder.traced(tracing), ..self }
+    }
+
     /// Answers a request. Every outcome is an answer; what went wrong is in its status, its body and the log.
     pub async fn answer<B: http_body::Body>(&self, request: Request<B>) -> Response<Body> {
         let has_body = !request.body().is_end_stream();
         let (head, _unread) = request.into_parts();
         let mut context = Context::new(head, &self.recorder);
-        let response = match self.lead(&mut context, has_body).await {
-            Ok(response) => response,
-            Err(rejection) => rejection.into_response(&mut context),
-        };
+        let response = context.scope().run(pin!(self.respond(&mut context, has_body))).await;
         context.record(response)
+    }
+
+    async fn respond(&self, context: &mut Context, has_body: bool) -> Response<Body> {
+        match self.lead(context, has_body).await {
+            Ok(response) => response,
+            Err(rejection) => rejection.into_response(context),
+        }
     }
 
     async fn lead(&self, context: &mut Context, has_body: bool) -> Result<Response<Body>, Rejection> {
@@ -88,8 +99,11 @@ impl Journey {
             self.instruments.token_remembered();
             return Ok(principal);
         }
-        let verdict = self.authenticator.verify(&credential).await;
-        self.instruments.token_judged(verdict.as_ref().map_or_else(|refused| refused.reason(), |_| "verified"));
+        let span = Span::child(Kind::Internal, "verify token");
+        let verdict = span.scope().run(pin!(self.authenticator.verify(&credential))).await;
+        let result = verdict.as_ref().map_or_else(|refused| refused.reason(), |_| "verified");
+        span.set("callboard.auth.result", result);
+        self.instruments.token_judged(result);
         Ok(verdict?)
     }
 

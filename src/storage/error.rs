@@ -69,6 +69,15 @@ impl StoreError {
         }
     }
 
+    /// Every word that [`StoreError::as_str`] may give.
+    pub const WORDS: [&'static str; 9] =
+        ["absent", "not_modified", "changed", "denied", "timeout", "busy", "truncated", "unavailable", "abandoned"];
+
+    /// Whether it is an answer to what was asked rather than a failure.
+    pub(super) const fn is_answer(&self) -> bool {
+        matches!(self, Self::Absent | Self::NotModified | Self::Changed)
+    }
+
     /// The error and its causes in one line, for the log.
     pub fn chain(&self) -> String {
         let mut line = self.to_string();

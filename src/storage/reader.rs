@@ -8,10 +8,10 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
 use super::gate::Gate;
-use super::{DocStore, GetOptions, Object, ObjectMeta, Options, StoreError};
+use super::{DocStore, GetOptions, Object, ObjectMeta, Options, Origin, StoreError};
 use crate::docs::StorageKey;
 use crate::http::etag::ETag;
-use crate::telemetry::{Instruments, StorageOperation};
+use crate::telemetry::{Instruments, Kind, Span, StorageOperation};
 
 /// A [`DocStore`] behind deadlines and gates.
 ///
@@ -24,6 +24,8 @@ pub struct Reader {
     streams: Gate,
     timeout: Duration,
     instruments: Arc<Instruments>,
+    /// For spans: which store it is.
+    origin: Origin,
 }
 
 /// An object that was to be read whole.
@@ -40,6 +42,7 @@ pub enum Whole {
 impl Reader {
     /// A reader of `store`, as patient as `options` says.
     pub fn new(store: Arc<dyn DocStore>, options: &Options, instruments: Arc<Instruments>) -> Self {
+        instruments.storage_results(&StoreError::WORDS);
         Self {
             store,
             fetches: Gate::new(options.max_concurrent, options.max_queue),
@@ -47,6 +50,7 @@ impl Reader {
             streams: Gate::new(options.max_streams, 0),
             timeout: options.timeout,
             instruments,
+            origin: options.origin.clone(),
         }
     }
 
@@ -65,13 +69,13 @@ impl Reader {
             let body = collect(&object.meta, object.body).await?;
             Ok(Whole::Body(object.meta, body))
         };
-        self.measured(StorageOperation::Get, fetch).await
+        self.measured(StorageOperation::Get, key.as_str(), fetch).await
     }
 
     /// Opens an object, or a part of it, for a reader that takes it as fast as it can.
     pub async fn stream(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
         let place = self.streams.enter().await?;
-        let object = self.measured(StorageOperation::Stream, self.store.get(key, options)).await?;
+        let object = self.measured(StorageOperation::Stream, key.as_str(), self.store.get(key, options)).await?;
         let expected = options.range.as_ref().map_or(object.meta.size, |range| range.end - range.start);
         let body = patient(object.body, self.timeout, expected).map(move |chunk| {
             let _held_while_streaming = &place;
@@ -83,25 +87,60 @@ impl Reader {
     /// What is known of an object without its body.
     pub async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError> {
         let _place = self.fetches.enter().await?;
-        self.measured(StorageOperation::Stat, self.store.stat(key)).await
+        self.measured(StorageOperation::Stat, key.as_str(), self.store.stat(key)).await
     }
 
     /// The keys of some objects below `prefix`.
     pub async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
         let _place = self.fetches.enter().await?;
-        self.measured(StorageOperation::List, self.store.list(prefix, limit)).await
+        self.measured(StorageOperation::List, prefix, self.store.list(prefix, limit)).await
     }
 
     async fn measured<T>(
         &self,
         operation: StorageOperation,
+        key: &str,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let start = Instant::now();
-        let result = timeout(self.timeout, work).await.unwrap_or(Err(StoreError::Timeout(self.timeout)));
+        let span = self.span(operation, key);
+        let result = span.scope().run(timeout(self.timeout, work)).await;
+        let result = result.unwrap_or(Err(StoreError::Timeout(self.timeout)));
         let outcome = result.as_ref().map_or_else(StoreError::as_str, |_| "ok");
         self.instruments.storage_operation(operation, outcome, start.elapsed());
+        span.set("callboard.storage.result", outcome);
+        if result.as_ref().is_err_and(|error| !error.is_answer()) {
+            span.fail(outcome);
+        }
         result
+    }
+
+    /// One span an operation; each request that the store's client makes for it is one below.
+    fn span(&self, operation: StorageOperation, key: &str) -> Span {
+        let span = Span::child(Kind::Client, "storage");
+        if span.is_recorded() {
+            span.rename(format!("storage {}", operation.as_str()));
+            span.set("callboard.storage.system", self.origin.as_str());
+            span.set("callboard.storage.operation", operation.as_str());
+            span.set("callboard.storage.key", key.to_owned());
+            if let Some(bucket) = self.origin.bucket() {
+                span.set("rpc.system", "aws-api");
+                span.set("rpc.service", "S3");
+                span.set("rpc.method", s3_method(operation));
+                span.set("aws.s3.bucket", bucket.to_owned());
+                span.set("aws.s3.key", key.to_owned());
+            }
+        }
+        span
+    }
+}
+
+/// What S3 calls an operation.
+const fn s3_method(operation: StorageOperation) -> &'static str {
+    match operation {
+        StorageOperation::Get | StorageOperation::Stream => "GetObject",
+        StorageOperation::Stat => "HeadObject",
+        StorageOperation::List => "ListObjectsV2",
     }
 }
 

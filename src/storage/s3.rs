@@ -13,6 +13,7 @@ use object_store::{
 
 use url::{Host, Url};
 
+use super::traced::Traced;
 use super::{DocStore, GetOptions, Object, ObjectMeta, S3Options, StoreError};
 use crate::docs::StorageKey;
 use crate::http::etag::ETag;
@@ -107,6 +108,7 @@ fn builder(options: &S3Options, timeout: Duration) -> AmazonS3Builder {
         .with_bucket_name(&options.bucket)
         .with_virtual_hosted_style_request(bucket_in_host)
         .with_client_options(client)
+        .with_http_connector(Traced::default())
         .with_retry(RetryConfig {
             max_retries: options.max_attempts.saturating_sub(1),
             retry_timeout: timeout,

@@ -3,6 +3,7 @@
 mod auth;
 mod cache;
 mod external;
+mod otlp;
 mod server;
 mod storage;
 mod telemetry;
@@ -57,7 +58,7 @@ impl Loaded {
         let cache = cache::read(&mut reader);
         let (docs, storage) = storage::read(&mut reader, publisher);
         let pipeline = server::read_responses(&mut reader);
-        let telemetry = telemetry::read(&mut reader);
+        let telemetry = telemetry::read(&mut reader, self);
         let resolved = Resolved { docs, auth, storage, cache, server, pipeline, telemetry };
         let Reader { effective, mut problems, warnings, .. } = reader;
         problems.extend(unknown::problems(&self.tree, &effective));
