@@ -2,6 +2,7 @@
 # Brings what the tests need beside Rust, into target/test-tools/ and tests/backstage/node_modules/:
 #
 #   target/test-tools/venv/             Python with MkDocs, moto and boto3, from tests/rig/requirements.txt
+#   /usr/bin/prometheus, promtool       Debian's, not started as a service
 #   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json
 #
 # Run it as often as you like: what is there and up to date is left alone. It needs Debian or something like it, Python
@@ -52,6 +53,17 @@ install_python() {
   has_python || fail "python3-venv is installed, but $(python3 --version) is not 3.11 or newer"
 }
 
+install_prometheus() {
+  command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+  [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null ||
+    fail "prometheus is missing: as root, apt-get install prometheus"
+  say "installing prometheus"
+  quietly apt-get update
+  # Runlevel 1: a package that brings a service must not start it.
+  quietly env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+    apt-get install --yes --no-install-recommends prometheus
+}
+
 install_packages_from_pypi() {
   local wanted
   wanted=$(fingerprint cat "$rig/requirements.txt" "$rig/constraints.txt" <(python3 --version))
@@ -100,7 +112,9 @@ install_python
 install_packages_from_pypi
 install_node
 install_packages_from_npm
+install_prometheus
 
 quietly "$venv/bin/mkdocs" --version
+quietly promtool --version
 quietly "$venv/bin/python" -c 'import boto3, moto.server'
 quietly "$backstage/node_modules/.bin/techdocs-cli" --version

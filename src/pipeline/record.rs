@@ -115,7 +115,7 @@ impl Record {
     /// Tells what became of the request, as OpenTelemetry's conventions for servers have it.
     fn tell_span(&self, status: StatusCode) {
         if let Some(template) = route_template(self.route) {
-            self.span.rename(format!("{} {template}", self.method));
+            self.span.set_name(format!("{} {template}", self.method));
             self.span.set("http.route", template);
         }
         if self.answer.is_some() {

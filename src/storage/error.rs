@@ -69,9 +69,10 @@ impl StoreError {
         }
     }
 
-    /// Every word that [`StoreError::as_str`] may give.
-    pub const WORDS: [&'static str; 9] =
-        ["absent", "not_modified", "changed", "denied", "timeout", "busy", "truncated", "unavailable", "abandoned"];
+    /// Every word that [`StoreError::as_str`] may give for an operation of storage, so that each series can be there
+    /// from the start.
+    pub const WORDS: [&'static str; 8] =
+        ["absent", "not_modified", "changed", "denied", "timeout", "busy", "truncated", "unavailable"];
 
     /// Whether it is an answer to what was asked rather than a failure.
     pub(super) const fn is_answer(&self) -> bool {

@@ -119,7 +119,7 @@ impl Reader {
     fn span(&self, operation: StorageOperation, key: &str) -> Span {
         let span = Span::child(Kind::Client, "storage");
         if span.is_recorded() {
-            span.rename(format!("storage {}", operation.as_str()));
+            span.set_name(format!("storage {}", operation.as_str()));
             span.set("callboard.storage.system", self.origin.as_str());
             span.set("callboard.storage.operation", operation.as_str());
             span.set("callboard.storage.key", key.to_owned());

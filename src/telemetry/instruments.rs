@@ -117,6 +117,8 @@ impl Instruments {
             .with_description("Access-log lines dropped because the log could not be written fast enough.")
             .build()
             .bind(&[]);
+        // One without labels shows only once it has been added to.
+        access_lines_dropped.add(0);
         let remembered_tokens = tokens.bind(&[KeyValue::new("result", "remembered")]);
         Ok(Self {
             registry,

@@ -110,7 +110,7 @@ impl Span {
     }
 
     /// Gives it a better name than it was started with.
-    pub fn rename(&self, name: String) {
+    pub fn set_name(&self, name: String) {
         if let Some(context) = &self.0 {
             context.span().update_name(name);
         }

@@ -17,5 +17,6 @@ mod flights;
 mod operation;
 mod published_site;
 mod support;
+mod telemetry;
 mod token_vectors;
 mod vectors;

@@ -64,7 +64,7 @@ pub(super) enum Found {
 /// Reads the key set at `url`, all of it within `timeout`.
 pub(super) async fn fetch(client: &reqwest::Client, url: &Url, timeout: Duration) -> Result<Found, FetchError> {
     let span = Span::http_request(&Method::GET, &url.as_str().parse().unwrap_or_default());
-    span.rename("GET key set".to_owned());
+    span.set_name("GET key set".to_owned());
     let reading = tokio::time::timeout(timeout, read(client, url, &span));
     let outcome = span.scope().run(reading).await.unwrap_or(Err(FetchError::Timeout(timeout)));
     if let Err(error) = &outcome {
