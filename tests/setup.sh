@@ -2,7 +2,7 @@
 # Brings what the tests need beside Rust, into target/test-tools/ and tests/backstage/node_modules/:
 #
 #   target/test-tools/venv/             Python with MkDocs, moto and boto3, from tests/rig/requirements.txt
-#   /usr/bin/prometheus, promtool       Debian's, not started as a service
+#   target/test-tools/prometheus/       Debian's Prometheus, unpacked rather than installed: no service comes with it
 #   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json
 #
 # Run it as often as you like: what is there and up to date is left alone. It needs Debian or something like it, Python
@@ -54,14 +54,15 @@ install_python() {
 }
 
 install_prometheus() {
+  PATH=$PATH:$tools/prometheus/usr/bin
   command -v prometheus >/dev/null && command -v promtool >/dev/null && return
-  [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null ||
-    fail "prometheus is missing: as root, apt-get install prometheus"
-  say "installing prometheus"
-  quietly apt-get update
-  # Runlevel 1: a package that brings a service must not start it.
-  quietly env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
-    apt-get install --yes --no-install-recommends prometheus
+  command -v apt-get >/dev/null || fail "prometheus is missing, and so is apt-get to bring it"
+  say "unpacking Debian's Prometheus into target/test-tools/prometheus"
+  [ "$(id -u)" -ne 0 ] || quietly apt-get update
+  rm -rf "$tools/prometheus"
+  mkdir -p "$tools/prometheus"
+  (cd "$tools/prometheus" && quietly apt-get download prometheus && quietly dpkg --extract prometheus_*.deb .)
+  rm -f "$tools"/prometheus/*.deb
 }
 
 install_packages_from_pypi() {

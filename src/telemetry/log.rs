@@ -15,7 +15,17 @@ use super::{LogFormat, Options};
 
 /// What sending log records makes use of. Its own records stay out of what is sent, or each export would make the
 /// next one.
-const OF_THE_EXPORT: [&str; 8] = ["opentelemetry", "tonic", "h2", "hyper", "reqwest", "rustls", "tower", "tokio"];
+const OF_THE_EXPORT: [&str; 9] = [
+    "callboard::telemetry::otlp::transport",
+    "opentelemetry",
+    "tonic",
+    "h2",
+    "hyper",
+    "reqwest",
+    "rustls",
+    "tower",
+    "tokio",
+];
 
 /// Starts the log: to standard error, as text on a terminal and as JSON elsewhere, and to `receiver` where there is one.
 pub(super) fn init(options: &Options, receiver: Option<&SdkLoggerProvider>) -> anyhow::Result<()> {

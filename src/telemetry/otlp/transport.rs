@@ -119,7 +119,11 @@ impl HttpClient for OnRuntime {
         let client = self.client.clone();
         // Waiting for a task needs no runtime; it is aborted where nobody waits any more.
         let task = AbortOnDrop(self.runtime.spawn(send(client, request)));
-        task.joined().await
+        // The SDK keeps no cause.
+        task.joined().await.inspect_err(|error| {
+            let error: &(dyn std::error::Error + 'static) = &**error;
+            tracing::debug!(error, "a request to an OpenTelemetry receiver failed");
+        })
     }
 }
 

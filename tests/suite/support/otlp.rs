@@ -2,6 +2,7 @@
 //! can be told not to.
 
 use std::convert::Infallible;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::net::TcpListener;
+use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 
 /// How a receiver behaves.
@@ -61,9 +63,9 @@ impl Collector {
         let (listener, collector) = Self::bind().await;
         let service = Service { kept: Arc::clone(&collector.kept), manner };
         let server = tonic::transport::Server::builder()
-            .add_service(TraceServiceServer::new(service.clone()))
-            .add_service(MetricsServiceServer::new(service.clone()))
-            .add_service(LogsServiceServer::new(service));
+            .add_service(TraceServiceServer::new(service.clone()).accept_compressed(CompressionEncoding::Gzip))
+            .add_service(MetricsServiceServer::new(service.clone()).accept_compressed(CompressionEncoding::Gzip))
+            .add_service(LogsServiceServer::new(service).accept_compressed(CompressionEncoding::Gzip));
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         tokio::spawn(server.serve_with_incoming(incoming));
         collector
@@ -200,7 +202,13 @@ impl Service {
         let key = request.headers().get("x-key").map(|key| key.to_str().unwrap().to_owned());
         assert_eq!(request.headers()["content-type"], "application/x-protobuf");
         let path = request.uri().path().to_owned();
-        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let is_gzip = request.headers().get("content-encoding").is_some_and(|encoding| encoding == "gzip");
+        let mut body = request.into_body().collect().await.unwrap().to_bytes();
+        if is_gzip {
+            let mut whole = Vec::new();
+            flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut whole).unwrap();
+            body = whole.into();
+        }
         if !self.may_keep(key.as_deref()).await {
             return hyper::Response::builder().status(503).body(Full::default()).unwrap();
         }

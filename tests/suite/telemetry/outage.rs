@@ -1,8 +1,11 @@
 //! Receivers that fail: no request, and no end of the program, waits for one.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 
 use crate::support::otlp::{Collector, Manner};
@@ -99,4 +102,30 @@ async fn an_end_with_a_receiver_that_hangs_is_within_its_bound() {
     callboard.get(&format!("{SITE}/index.html")).send().await.unwrap();
     // An export would take ten minutes; the grace time is a second.
     tokio::time::timeout(Duration::from_secs(30), callboard.stop()).await.expect("the program ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_twice_does_not_wait_for_a_receiver_that_hangs() {
+    let (collector, _) = Collector::over("grpc", Manner::Hang).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_callboard"))
+        .current_dir(folder.path())
+        .env("APP_CONFIG_callboard_listen", "\"127.0.0.1:0\"")
+        .env("APP_CONFIG_callboard_admin_listen", "\"127.0.0.1:0\"")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address))
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "600000")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    for word in ["\"serving\"", "\"stopping"] {
+        while !lines.next_line().await.unwrap().unwrap().contains(word) {}
+        kill_process(pid, Signal::TERM).unwrap();
+    }
+    // 1 is what the second word makes of it: the flush would have ended with 0.
+    assert_eq!(child.wait().await.unwrap().code(), Some(1));
 }

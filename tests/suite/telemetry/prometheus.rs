@@ -8,6 +8,14 @@ use tokio::process::Command;
 
 use crate::support::{Callboard, SITE, until};
 
+/// Debian's, from where setup.sh has put it if it is not installed.
+fn debians(program: &str) -> Command {
+    let mut command = Command::new(program);
+    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-tools/prometheus/usr/bin");
+    command.env("PATH", format!("{}:{unpacked}", std::env::var("PATH").unwrap_or_default()));
+    command
+}
+
 async fn exercised() -> Callboard {
     let callboard = Callboard::start().await;
     for path in ["index.html", "index.html", "absent.html", "digits.txt"] {
@@ -21,7 +29,7 @@ async fn exercised() -> Callboard {
 async fn promtool_is_content() {
     let callboard = exercised().await;
     let metrics = reqwest::get(format!("http://{}/metrics", callboard.admin)).await.unwrap().text().await.unwrap();
-    let mut promtool = Command::new("promtool")
+    let mut promtool = debians("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -47,7 +55,7 @@ async fn prometheus_scrapes_a_loaded_callboard() {
         callboard.admin
     );
     std::fs::write(&config, text).unwrap();
-    let mut prometheus = Command::new("prometheus")
+    let mut prometheus = debians("prometheus")
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
         .args(["--web.listen-address=127.0.0.1:0", "--log.format=json"])

@@ -49,7 +49,7 @@ async fn the_binary_sends_logs_with_their_trace_and_the_access_log_names_it() {
             .env("APP_CONFIG_callboard_admin_listen", "\"127.0.0.1:0\"")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address))
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
-            .env("OTEL_EXPORTER_OTLP_COMPRESSION", if protocol == "grpc" { "none" } else { "" })
+            .env("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
