@@ -3,6 +3,7 @@
 //! What a whole request costs, sockets and all, is what `page.rs` measures; this tells which step it comes from.
 
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -14,7 +15,8 @@ use callboard::docs::Locator;
 use callboard::http::conditional::{self, Validators};
 use callboard::http::etag::ETag;
 use callboard::http::range;
-use callboard::pipeline::{Body, Health, Journey};
+use callboard::limit::{Address, Limiter};
+use callboard::pipeline::{Body, Health, Journey, Rooms};
 use callboard::storage::Reader;
 use callboard::telemetry::{AccessLog, Instruments};
 use callboard::{app, sample};
@@ -41,10 +43,7 @@ fn main() -> anyhow::Result<()> {
 fn token(criterion: &mut Criterion) -> anyhow::Result<()> {
     let (resolved, token) = resolved()?;
     let authenticator = Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?);
-    let credential = Credential::Bearer {
-        token: &token,
-        resource: Resource::StaticFile,
-    };
+    let credential = Credential::Bearer { token: &token, resource: Resource::StaticFile };
     let verified = authenticator.verify(&credential).now_or_never();
     verified.context("the key is pinned, so that nothing is waited for")??;
     let headers = request(&token, None)?.into_parts().0.headers;
@@ -62,19 +61,10 @@ fn route(criterion: &mut Criterion) {
     let locator = Locator::new(callboard::docs::Options::default());
     for (name, path) in [
         ("plain", PAGE),
-        (
-            "upper case",
-            "/static/docs/Default/Component/Callboard/kitchen-sink/index.html",
-        ),
-        (
-            "escapes",
-            "/static/docs/default/component/callboard/%C3%BCber%20uns/a%2Bb.html",
-        ),
+        ("upper case", "/static/docs/Default/Component/Callboard/kitchen-sink/index.html"),
+        ("escapes", "/static/docs/default/component/callboard/%C3%BCber%20uns/a%2Bb.html"),
         ("dots", "/static/docs/default/component/callboard/a/b/../../c/./d.html"),
-        (
-            "nowhere",
-            "/static/docs/default/component/callboard/../../../etc/passwd",
-        ),
+        ("nowhere", "/static/docs/default/component/callboard/../../../etc/passwd"),
     ] {
         criterion.bench_function(&format!("route/{name}"), |bencher| {
             bencher.iter(|| locator.locate(black_box(path)));
@@ -85,10 +75,7 @@ fn route(criterion: &mut Criterion) {
 /// What the request's conditions and ranges ask for.
 fn conditions(criterion: &mut Criterion) -> anyhow::Result<()> {
     let tag = ETag::from_store("9c1c2d5b-5000").context("no tag")?;
-    let current = Validators {
-        etag: Some(&tag),
-        last_modified: None,
-    };
+    let current = Validators { etag: Some(&tag), last_modified: None };
     let mut headers = HeaderMap::new();
     headers.insert(HOST, HeaderValue::from_static("docs.example.com"));
     criterion.bench_function("conditional/none", |bencher| {
@@ -117,23 +104,16 @@ fn journey(criterion: &mut Criterion) -> anyhow::Result<()> {
     let _entered = runtime.enter();
     for (logging, name) in [(false, "access log off"), (true, "access log to nowhere")] {
         let (journey, token) = warm_journey(&runtime, logging)?;
-        let page = runtime.block_on(journey.answer(request(&token, None)?));
-        anyhow::ensure!(
-            page.status() == StatusCode::OK,
-            "the page is answered with {}",
-            page.status()
-        );
+        let page = runtime.block_on(journey.answer(request(&token, None)?, client()));
+        anyhow::ensure!(page.status() == StatusCode::OK, "the page is answered with {}", page.status());
         let tag = page.headers().get(ETAG).context("no tag")?.clone();
-        for (what, tag, expected) in [
-            ("page", None, StatusCode::OK),
-            ("304", Some(tag), StatusCode::NOT_MODIFIED),
-        ] {
+        for (what, tag, expected) in [("page", None, StatusCode::OK), ("304", Some(tag), StatusCode::NOT_MODIFIED)] {
             let model = request(&token, tag)?;
             criterion.bench_function(&format!("journey/{what}, {name}"), |bencher| {
                 bencher.iter_batched(
                     || model.clone(),
                     |request| {
-                        let answer = journey.answer(request).now_or_never();
+                        let answer = journey.answer(request, client()).now_or_never();
                         assert_eq!(answer.as_ref().map(Response::status), Some(expected));
                         answer.map(to_the_end)
                     },
@@ -143,6 +123,11 @@ fn journey(criterion: &mut Criterion) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where requests come from.
+fn client() -> Address {
+    Address::from(IpAddr::from(Ipv4Addr::LOCALHOST))
 }
 
 /// Takes the body as hyper would, which ends the request's record.
@@ -162,33 +147,34 @@ fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Res
     } else {
         AccessLog::off(Arc::clone(&instruments))
     };
-    let journey = Journey::new(
-        Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?),
-        Locator::new(resolved.docs),
-        DocCache::new(storage, resolved.cache, Clock::System, &instruments),
-        Arc::new(Health::default()),
+    let rooms = Rooms {
+        authenticator: Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?),
+        limiter: Arc::new(Limiter::new(resolved.limits, &Clock::System)),
+        locator: Locator::new(resolved.docs),
+        cache: DocCache::new(Arc::clone(&storage), resolved.cache, Clock::System, &instruments),
+        health: Arc::new(Health::new(storage)),
         instruments,
         access_log,
-        resolved.pipeline,
-    );
-    drop(runtime.block_on(journey.answer(request(&token, None)?)));
+    };
+    let journey = Journey::new(rooms, resolved.pipeline);
+    drop(runtime.block_on(journey.answer(request(&token, None)?, client())));
     Ok((journey, token))
 }
 
 /// What the sample site runs on, kept fresh for longer than the bench takes, and a token for it.
 fn resolved() -> anyhow::Result<(Resolved, String)> {
     let nowhere = TempDir::new()?;
-    let variables = [("APP_CONFIG_callboard_cache_freshFor", "24h")];
+    // Limited, so that it is measured, but never beyond the limit.
+    let variables = [
+        ("APP_CONFIG_callboard_cache_freshFor", "24h"),
+        ("APP_CONFIG_callboard_limits_requests_perSecond", "1000000"),
+        ("APP_CONFIG_callboard_limits_requests_burst", "1000000"),
+    ];
     let environment = Environment {
-        variables: variables
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         directory: nowhere.path().to_owned(),
     };
-    let sources = Sources {
-        files: Vec::new(),
-        environment,
-    };
+    let sources = Sources { files: Vec::new(), environment };
     let mut resolved = config::read(&sources)?.resolved;
     let token = sample::trust_throw_away_key(&mut resolved.auth, &Clock::System)?;
     Ok((resolved, token))

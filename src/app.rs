@@ -12,14 +12,16 @@ use tokio::task::JoinHandle;
 use crate::admin::Admin;
 use crate::auth::Authenticator;
 use crate::cache::DocCache;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Resolved;
-use crate::docs::Locator;
-use crate::pipeline::{Health, Journey};
+use crate::docs::{Locator, StorageKey};
+use crate::limit::Limiter;
+use crate::pipeline::{Health, Journey, Rooms};
 use crate::sample;
 use crate::server::{Listener, Stop};
-use crate::storage::{DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
-use crate::telemetry::{AccessLog, Telemetry};
+use crate::storage::{Contact, DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
+use crate::telemetry::{AccessLog, Instruments, ListenerName, Telemetry};
 
 /// How long the first contact with storage waits before it tries again: this long at first, doubling up to the second.
 const FIRST_CONTACT_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -31,6 +33,9 @@ const FLUSH: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// How long one request for a key set may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How often budgets that are full again are forgotten. Most fill up within seconds, and their number is bounded anyway.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
 /// Everything that serves, wired together and not listening yet.
 #[derive(Debug)]
 pub struct App {
@@ -38,7 +43,10 @@ pub struct App {
     admin: Arc<Admin>,
     health: Arc<Health>,
     storage: Arc<Reader>,
+    limiter: Arc<Limiter>,
+    instruments: Arc<Instruments>,
     root_path: String,
+    probe: StorageKey,
     server: crate::server::Options,
     telemetry: Telemetry,
 }
@@ -104,26 +112,32 @@ impl App {
         let instruments = Arc::clone(&telemetry.instruments);
         let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
         let cache = DocCache::new(Arc::clone(&storage), resolved.cache, clock.clone(), &instruments);
-        let health = Arc::new(Health::default());
+        let health = Arc::new(Health::new(Arc::clone(&storage)));
         let access_log = AccessLog::new(&resolved.telemetry, Arc::clone(&instruments));
         let root_path = resolved.docs.root_path.clone();
-        let journey = Journey::new(
-            Authenticator::new(resolved.auth, clock, key_set_client()?),
-            Locator::new(resolved.docs),
+        let limiter = Arc::new(Limiter::new(resolved.limits, &clock));
+        let locator = Locator::new(resolved.docs);
+        let probe = locator.probe();
+        let rooms = Rooms {
+            authenticator: Authenticator::new(resolved.auth, clock, key_set_client()?),
+            limiter: Arc::clone(&limiter),
+            locator,
             cache,
-            Arc::clone(&health),
-            Arc::clone(&instruments),
+            health: Arc::clone(&health),
+            instruments: Arc::clone(&instruments),
             access_log,
-            resolved.pipeline,
-        )
-        .traced(telemetry.tracing.clone());
-        let admin = Admin::new(Arc::clone(&health), instruments);
+        };
+        let journey = Journey::new(rooms, resolved.pipeline).traced(telemetry.tracing.clone());
+        let admin = Admin::new(Arc::clone(&health), Arc::clone(&instruments));
         Ok(Self {
             journey: Arc::new(journey),
             admin: Arc::new(admin),
             health,
             storage,
+            limiter,
+            instruments,
             root_path,
+            probe,
             server: resolved.server,
             telemetry,
         })
@@ -134,21 +148,27 @@ impl App {
     /// # Errors
     /// Where an address can't be listened on.
     pub fn start(self) -> Result<Running, StartError> {
-        let main = bind(&self.server, self.server.listen, "callboard.listen")?;
-        let admin = bind(&self.server, self.server.admin_listen, "callboard.admin.listen")?;
+        let main = self.bind(self.server.listen, ListenerName::Main, "callboard.listen")?;
+        let admin = self.bind(self.server.admin_listen, ListenerName::Admin, "callboard.admin.listen")?;
         let addresses = (address_of(&main, self.server.listen)?, address_of(&admin, self.server.admin_listen)?);
         let (stop, stopped) = Stop::channel();
         let grace = self.server.drain_grace;
         let health = Arc::clone(&self.health);
-        let contact = first_contact(self.storage, self.root_path, Arc::clone(&self.health), stopped.clone());
+        let contact = first_contact(self.storage, self.root_path, self.probe, stopped.clone());
+        let sweep = sweep(self.limiter, stopped.clone());
         let serving = tokio::spawn(async move {
             let main = main.serve(self.journey, stopped.clone(), grace);
             let admin = admin.serve(self.admin, stopped, grace);
-            let (broken_off, _, ()) = tokio::join!(main, admin, contact);
+            let (broken_off, _, (), ()) = tokio::join!(main, admin, contact, sweep);
             broken_off
         });
         let (address, admin_address) = addresses;
         Ok(Running { address, admin_address, health, stop, serving, grace, telemetry: self.telemetry })
+    }
+
+    fn bind(&self, address: SocketAddr, name: ListenerName, key: &'static str) -> Result<Listener, StartError> {
+        let listener = Listener::bind(address, self.server.limits.clone(), name, Arc::clone(&self.instruments));
+        listener.map_err(|source| StartError::Listen { address, key, source })
     }
 }
 
@@ -212,22 +232,22 @@ pub fn key_set_client() -> Result<reqwest::Client, StartError> {
 
 /// Asks storage for anything until it has answered once, and so tells a wrong bucket or credential in the log before a
 /// reader meets it.
-async fn first_contact(storage: Arc<Reader>, root_path: String, health: Arc<Health>, mut stop: Stop) {
+async fn first_contact(storage: Arc<Reader>, root_path: String, probe: StorageKey, mut stop: Stop) {
     let (mut pause, longest) = FIRST_CONTACT_PAUSES;
     loop {
-        let answer = tokio::select! {
-            answer = storage.list(&root_path, 1) => answer,
+        let contact = tokio::select! {
+            contact = storage.contact(&root_path, 1, &probe) => contact,
             () = stop.requested() => return,
         };
-        match answer {
-            Ok(keys) => {
-                if keys.is_empty() {
-                    tracing::warn!(root_path, "storage answers, but holds no site yet");
-                }
-                return health.storage_reached();
+        match contact {
+            Ok(Contact::Keys(keys)) if keys.is_empty() => {
+                return tracing::warn!(root_path, "storage answers, but holds no site yet");
             }
+            Ok(_) => return,
+            // Readers may have had an answer meanwhile.
+            Err(_) if storage.has_answered() => return,
             Err(error) => tracing::warn!(
-                error = error.chain(),
+                error = chain(&error),
                 "storage has not answered yet; not ready until it does. `callboard check` tells more"
             ),
         }
@@ -238,8 +258,14 @@ async fn first_contact(storage: Arc<Reader>, root_path: String, health: Arc<Heal
     }
 }
 
-fn bind(options: &crate::server::Options, address: SocketAddr, key: &'static str) -> Result<Listener, StartError> {
-    Listener::bind(address, options.limits.clone()).map_err(|source| StartError::Listen { address, key, source })
+/// Forgets now and then whoever is within its budget again.
+async fn sweep(limiter: Arc<Limiter>, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => limiter.sweep(),
+            () = stop.requested() => return,
+        }
+    }
 }
 
 fn address_of(listener: &Listener, address: SocketAddr) -> Result<SocketAddr, StartError> {

@@ -5,21 +5,22 @@
 //! [`server`] accepts the connection, bounds what it may hold and how long it may do nothing, and hands each request to
 //! [`pipeline`], whose `journey.rs` reads like a table of contents:
 //!
-//! 1. only GET and HEAD, without a body;
+//! 1. only GET and HEAD, without a body, for one well-formed host;
 //! 2. [`auth`] finds out who asks: a token that was verified before costs one look-up, a new one is taken apart, checked
 //!    against its issuer's published keys, and remembered;
-//! 3. [`docs`] maps entity and path to a storage key, inside of the entity's own folder or not at all;
-//! 4. [`cache`] answers from memory while the entry is fresh; else one task fetches, however many wait;
-//! 5. [`storage`] reads, with a deadline and a bounded number of operations at a time, and can't do anything but read;
-//! 6. [`http`] weighs conditions and ranges, and the answer leaves;
-//! 7. [`telemetry`] writes one access-log line, one span and the histograms, also for a client that left early.
+//! 3. [`limit`] sees to it that no caller asks for more than its share, and nobody tries token after token;
+//! 4. [`docs`] maps entity and path to a storage key, inside of the entity's own folder or not at all;
+//! 5. [`cache`] answers from memory while the entry is fresh; else one task fetches, however many wait;
+//! 6. [`storage`] reads, with a deadline and a bounded number of operations at a time, and can't do anything but read;
+//! 7. [`http`] weighs conditions and ranges, and the answer leaves;
+//! 8. [`telemetry`] writes one access-log line, one span and the histograms, also for a client that left early.
 //!
 //! # The other rooms
 //!
 //! [`config`] turns Backstage's `app-config.yaml` and our section in it into what each room runs on; [`app`] wires the
 //! rooms together; [`cli`] is what a person types; [`admin`] shows metrics and health; [`sample`] is a site inside the
-//! binary for the first minute. [`clock`] and [`secret`] are what all stand on: time as a value, and values that never
-//! print.
+//! binary for the first minute. [`clock`], [`secret`] and [`chain`] are what all stand on: time as a value, values that
+//! never print, and errors as the log shows them.
 //!
 //! An import only ever points downward; `tests/suite/architecture.rs` holds the floors.
 
@@ -27,11 +28,13 @@ pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod cache;
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod docs;
 pub mod http;
+pub mod limit;
 pub mod pipeline;
 pub mod sample;
 pub mod secret;

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tools=$PWD/target/test-tools
-CARGO_DENY=0.19.0
+CARGO_DENY=0.20.2
 
 step() { echo "== $*" >&2; }
 

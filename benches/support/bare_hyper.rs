@@ -36,19 +36,12 @@ impl BareHyper {
     /// Starts it with this answer.
     pub(crate) fn start(answer: &Answer) -> anyhow::Result<Self> {
         let file = NamedTempFile::new()?;
-        let headers: String = answer
-            .headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
+        let headers: String = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!("HTTP/1.1 {} -\r\n{headers}\r\n", answer.status);
         std::fs::write(file.path(), [head.as_bytes(), &answer.body].concat())?;
         let bench = std::env::current_exe()?;
         let command = command([bench.as_os_str(), OsStr::new(ROLE), file.path().as_os_str()]);
-        Ok(Self {
-            server: Server::start(&command, Stdio::null())?,
-            _answer: file,
-        })
+        Ok(Self { server: Server::start(&command, Stdio::null())?, _answer: file })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -86,9 +79,7 @@ async fn answer(socket: TcpStream, response: Response<Full<Bytes>>) {
         async move { Ok::<_, Infallible>(response) }
     });
     // Its error is the client's, who has left.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(socket), service)
-        .await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
 }
 
 fn prepared(bytes: &[u8]) -> anyhow::Result<Response<Full<Bytes>>> {

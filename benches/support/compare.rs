@@ -34,7 +34,9 @@ pub(crate) struct Contender<'a> {
 struct Figure {
     /// CPU time per request.
     micros: f64,
+    /// Requests a second.
     rate: f64,
+    requests: u64,
 }
 
 /// A comparison, measured.
@@ -53,39 +55,32 @@ pub(crate) struct Rounds {
 
 impl Rounds {
     pub(crate) fn new(count: usize, wrk: Wrk) -> Self {
-        Self {
-            count: count.max(1),
-            wrk,
-        }
+        Self { count: count.max(1), wrk }
     }
 
-    /// Loads both in turn. `between` is called after each half of a round.
+    /// Loads both in turn. `check` is told after each of the subject's halves
+    /// how many requests it was.
     pub(crate) fn run(
         &self,
         name: &'static str,
         subject: &Contender<'_>,
         yardstick: &Contender<'_>,
-        between: impl Fn() -> anyhow::Result<()>,
+        check: impl Fn(u64) -> anyhow::Result<()>,
     ) -> anyhow::Result<Row> {
         eprintln!("{name}: {} is process {}", subject.name, subject.server.pid());
         eprintln!("{name}: {} is process {}", yardstick.name, yardstick.server.pid());
-        for contender in [subject, yardstick] {
-            self.load(contender, WARM_UP_SECONDS)?;
-            between()?;
-        }
+        let round = |seconds| {
+            let ours = self.load(subject, seconds)?;
+            check(ours.requests)?;
+            anyhow::Ok((ours, self.load(yardstick, seconds)?))
+        };
+        round(WARM_UP_SECONDS)?;
         let mut pairs = Vec::with_capacity(self.count);
-        for round in 1..=self.count {
-            let half = |contender| {
-                let figure = self.load(contender, self.wrk.seconds)?;
-                between().map(|()| figure)
-            };
-            let pair = (half(subject)?, half(yardstick)?);
-            let ratio = pair.0.micros / pair.1.micros;
-            eprintln!(
-                "  {round}: {:.2} µs and {:.2} µs, {ratio:.3}",
-                pair.0.micros, pair.1.micros
-            );
-            pairs.push(pair);
+        for count in 1..=self.count {
+            let (ours, theirs) = round(self.wrk.seconds)?;
+            let (ratio, ours_us, theirs_us) = (ours.micros / theirs.micros, ours.micros, theirs.micros);
+            eprintln!("  {count}: {ours_us:.2} µs and {theirs_us:.2} µs, {ratio:.3}");
+            pairs.push((ours, theirs));
         }
         Ok(Row { name, pairs })
     }
@@ -98,11 +93,7 @@ impl Rounds {
             |---|---:|---:|---:|---:|---:|\n",
             self.count,
             self.wrk.seconds,
-            if is_pinned() {
-                "a core each for server and load"
-            } else {
-                "NOTHING PINNED: there is but one core"
-            },
+            if is_pinned() { "a core each for server and load" } else { "NOTHING PINNED: there is but one core" },
         );
         for Row { name, pairs } in rows {
             let all = |figure: fn(&(Figure, Figure)) -> f64| sorted(pairs.iter().map(figure));
@@ -125,33 +116,20 @@ impl Rounds {
     }
 
     fn load(&self, contender: &Contender<'_>, seconds: u64) -> anyhow::Result<Figure> {
-        let Contender {
-            name,
-            server,
-            path,
-            headers,
-            status,
-            bytes,
-        } = contender;
+        let Contender { name, server, path, headers, status, bytes } = contender;
         let before = server.cpu_time()?;
         let load = self.wrk.run(server.address, path, headers, seconds)?;
         thread::sleep(SETTLING);
         let used = server.cpu_time()?.saturating_sub(before);
         // An answer of another kind in between would have another length: an error, a 304 for a page.
         let mean = load.bytes as f64 / load.requests as f64;
-        ensure!(
-            (mean - *bytes as f64).abs() < 8.0,
-            "{name} sent {mean} bytes an answer and not {bytes}"
-        );
+        ensure!((mean - *bytes as f64).abs() < 8.0, "{name} sent {mean} bytes an answer and not {bytes}");
         let last = Answer::get(server.address, path, headers)?;
-        ensure!(
-            last.status == *status,
-            "{name} answers {} and not {status}",
-            last.status
-        );
+        ensure!(last.status == *status, "{name} answers {} and not {status}", last.status);
         Ok(Figure {
             micros: used.as_secs_f64() * 1e6 / load.requests as f64,
             rate: load.rate(),
+            requests: load.requests,
         })
     }
 }
@@ -166,9 +144,5 @@ fn sorted(figures: impl Iterator<Item = f64>) -> Vec<f64> {
 fn median(sorted: &[f64]) -> f64 {
     let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
     let upper = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        at(upper)
-    } else {
-        (at(upper.saturating_sub(1)) + at(upper)) / 2.0
-    }
+    if sorted.len() % 2 == 1 { at(upper) } else { (at(upper.saturating_sub(1)) + at(upper)) / 2.0 }
 }

@@ -28,8 +28,6 @@ pub(crate) struct Server {
     guard: Child,
     pid: u64,
     pub(crate) address: SocketAddr,
-    /// What it told when it was ready: an object with at least `address`.
-    pub(crate) told: Value,
 }
 
 impl Server {
@@ -54,12 +52,7 @@ impl Server {
                 let address = address.parse()?;
                 // Whatever else it tells must not fill the pipe.
                 thread::spawn(move || lines.for_each(drop));
-                return Ok(Self {
-                    guard,
-                    pid,
-                    address,
-                    told,
-                });
+                return Ok(Self { guard, pid, address });
             }
             unread.push_str(&line);
             unread.push('\n');
@@ -114,11 +107,7 @@ pub(crate) fn guard(command: Vec<OsString>) -> anyhow::Result<()> {
 
 /// What to put before a command so that it runs on `core`; nothing where there is but one.
 pub(crate) fn pinned(core: usize) -> Vec<OsString> {
-    if is_pinned() {
-        ["taskset", "-c", &core.to_string()].map(OsString::from).to_vec()
-    } else {
-        Vec::new()
-    }
+    if is_pinned() { ["taskset", "-c", &core.to_string()].map(OsString::from).to_vec() } else { Vec::new() }
 }
 
 /// Whether servers and load have a core each.

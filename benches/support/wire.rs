@@ -28,10 +28,7 @@ impl Answer {
     pub(crate) fn get(address: SocketAddr, path: &str, headers: &Headers) -> anyhow::Result<Self> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let lines: String = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
+        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n{lines}\r\n")?;
         let mut bytes = Vec::new();
         let mut chunk = [0; 16 * 1024];
@@ -52,10 +49,7 @@ impl Answer {
         };
         let (head, body) = bytes.split_at(end + 4);
         let mut lines = std::str::from_utf8(head)?.trim_end().split("\r\n");
-        let status = lines
-            .next()
-            .and_then(|line| line.split(' ').nth(1))
-            .context("no status line")?;
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).context("no status line")?;
         let headers = lines
             .map(|line| {
                 let (name, value) = line.split_once(": ").context("no header line")?;
@@ -67,30 +61,18 @@ impl Answer {
         let Some(body) = body.get(..length) else {
             return Ok(None);
         };
-        Ok(Some(Self {
-            status: status.parse()?,
-            headers,
-            body: body.to_vec(),
-            wire_bytes: head.len() + length,
-        }))
+        Ok(Some(Self { status: status.parse()?, headers, body: body.to_vec(), wire_bytes: head.len() + length }))
     }
 
     /// The value of a header that must be there.
     pub(crate) fn header(&self, name: &str) -> anyhow::Result<&str> {
         let found = self.headers.iter().find(|(known, _)| known == name);
-        found
-            .map(|(_, value)| value.as_str())
-            .with_context(|| format!("no header {name}"))
+        found.map(|(_, value)| value.as_str()).with_context(|| format!("no header {name}"))
     }
 
     /// Whether `other` is the same answer: status, body, names and values of headers but for those of the moment.
     pub(crate) fn must_equal(&self, other: &Self) -> anyhow::Result<()> {
-        ensure!(
-            self.status == other.status,
-            "status {} and {}",
-            self.status,
-            other.status
-        );
+        ensure!(self.status == other.status, "status {} and {}", self.status, other.status);
         ensure!(self.body == other.body, "bodies differ");
         let (ours, theirs) = (self.comparable(), other.comparable());
         if ours != theirs {
@@ -104,11 +86,7 @@ impl Answer {
             .headers
             .iter()
             .map(|(name, value)| {
-                let value = if OF_THE_MOMENT.contains(&name.as_str()) {
-                    ""
-                } else {
-                    value
-                };
+                let value = if OF_THE_MOMENT.contains(&name.as_str()) { "" } else { value };
                 (name.as_str(), value)
             })
             .collect();

@@ -45,11 +45,7 @@ pub(crate) struct Load {
 impl Wrk {
     /// Looks whether it is installed.
     pub(crate) fn find(seconds: u64) -> anyhow::Result<Self> {
-        let found = Command::new("wrk")
-            .arg("-v")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        let found = Command::new("wrk").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if found.is_err() {
             bail!("wrk, which makes the load, is not installed: run `apt-get install -y wrk` (Debian, Ubuntu)");
         }
@@ -64,11 +60,7 @@ impl Wrk {
         let mut command = Command::new(words.next().context("no command")?);
         command
             .args(words)
-            .args([
-                "--threads=1",
-                &format!("--connections={CONNECTIONS}"),
-                &format!("--duration={seconds}"),
-            ])
+            .args(["--threads=1", &format!("--connections={CONNECTIONS}"), &format!("--duration={seconds}")])
             .arg("--script")
             .arg(self.script.path());
         for (name, value) in headers {

@@ -7,6 +7,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::limit::Address;
 use crate::pipeline::{Body, Health};
 use crate::server::Handler;
 use crate::telemetry::Instruments;
@@ -58,7 +59,7 @@ impl Admin {
 }
 
 impl Handler for Admin {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, _client: Address) -> Response<Body> {
         self.respond(request.method(), request.uri().path())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
+use jsonwebtoken::{Algorithm, DecodingKey};
 use url::Url;
 
 use super::access::restrictions_allow_reading;
@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 /// All configured external callers, in the order of the configuration within each method.
 pub(super) struct External {
     statics: Vec<(TokenDigest, Grant)>,
-    legacies: Vec<(hmac::Key, Grant)>,
+    legacies: Vec<(DecodingKey, Grant)>,
     issuers: Vec<Issuer>,
 }
 
@@ -49,7 +49,7 @@ impl External {
                     all.statics.push((TokenDigest::of(token.expose()), grant(subject)));
                 }
                 ExternalMethod::Legacy { secret, subject } => {
-                    all.legacies.push((hmac::Key::new(hmac::HMAC_SHA256, secret.expose()), grant(subject)));
+                    all.legacies.push((DecodingKey::from_secret(secret.expose()), grant(subject)));
                 }
                 ExternalMethod::Jwks { url, issuers, audiences, algorithms, subject_prefix } => {
                     all.issuers.push(Issuer {
@@ -98,8 +98,11 @@ impl External {
         if jws.claims.text("sub") != Some("backstage-server") || addressed || self.legacies.is_empty() {
             return Err(AuthError::UnknownToken);
         }
-        let signed_with = |key: &hmac::Key| hmac::verify(key, jws.signed, &jws.signature).is_ok();
-        let (_, grant) = self.legacies.iter().find(|(key, _)| signed_with(key)).ok_or(AuthError::Signature)?;
+        let (_, grant) = self
+            .legacies
+            .iter()
+            .find(|(key, _)| jws.is_signed_with(key, Algorithm::HS256))
+            .ok_or(AuthError::Signature)?;
         let expires_at = jws.claims.lifetime(now, tolerance, IssuedAt::Optional)?;
         grant.principal(Some(expires_at))
     }

@@ -4,10 +4,11 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::algorithm::Algorithm;
+use super::algorithm;
 use super::claims::Claims;
 use super::error::AuthError;
 
@@ -33,8 +34,9 @@ pub(super) struct Jws<'a> {
     header: Map<String, Value>,
     pub(super) claims: Claims,
     /// What the signature is over: the first two parts with their dot.
-    pub(super) signed: &'a [u8],
-    pub(super) signature: Vec<u8>,
+    signed: &'a [u8],
+    /// In base64url.
+    signature: &'a str,
 }
 
 impl<'a> Jws<'a> {
@@ -51,7 +53,8 @@ impl<'a> Jws<'a> {
         if header.contains_key("crit") {
             return Err(AuthError::Critical);
         }
-        let signature = decode(signature).ok_or(AuthError::Malformed("signature is not base64url"))?;
+        // `jsonwebtoken` takes the text, but what is malformed is to be refused before any key is looked for.
+        decode(signature).ok_or(AuthError::Malformed("signature is not base64url"))?;
         Ok(Self { header, claims: Claims::new(payload), signed: signed.as_bytes(), signature })
     }
 
@@ -73,7 +76,12 @@ impl<'a> Jws<'a> {
     /// The algorithm, if it is one that a published key may be used with.
     pub(super) fn algorithm(&self) -> Result<Algorithm, AuthError> {
         let name = self.algorithm_name();
-        Algorithm::from_name(name).ok_or_else(|| AuthError::Algorithm(name.to_owned()))
+        algorithm::accepted(name).ok_or_else(|| AuthError::Algorithm(name.to_owned()))
+    }
+
+    /// Whether `key` signed it, used with `algorithm`; what the header says of either is for the caller to compare.
+    pub(super) fn is_signed_with(&self, key: &DecodingKey, algorithm: Algorithm) -> bool {
+        matches!(crypto::verify(self.signature, self.signed, key, algorithm), Ok(true))
     }
 
     /// Which of the issuer's keys signed it.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::algorithm::Algorithm;
+use super::algorithm;
 use super::error::AuthError;
 use super::jws::Jws;
 
@@ -85,16 +85,16 @@ impl KeySet {
         if !self.knows(kid) {
             return Err(unknown_key(kid));
         }
-        let candidates: Vec<&ParsedPublicKey> = self
+        let candidates: Vec<&PublicKey> = self
             .keys
             .iter()
             .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
-            .filter_map(|key| key.usable_with(algorithm))
+            .filter(|key| key.algorithms.contains(&algorithm))
             .collect();
         match candidates.as_slice() {
             [] => Err(AuthError::Algorithm(jws.algorithm_name().to_owned())),
             [_, _, ..] if kid.is_none() => Err(unknown_key(kid)),
-            candidates if candidates.iter().any(|key| key.verify_sig(jws.signed, &jws.signature).is_ok()) => Ok(()),
+            candidates if candidates.iter().any(|candidate| jws.is_signed_with(&candidate.key, algorithm)) => Ok(()),
             _ => Err(AuthError::Signature),
         }
     }
@@ -104,11 +104,12 @@ pub(super) fn unknown_key(kid: Option<&str>) -> AuthError {
     AuthError::UnknownKey { kid: kid.map(str::to_owned) }
 }
 
-/// One usable key: parsed once for each algorithm that it may be used with, which for an RSA key may be several.
+/// One usable key, and the algorithms that it may be used with, which for an RSA key may be several.
 #[derive(Debug)]
 struct PublicKey {
     kid: Option<String>,
-    verifiers: Vec<(Algorithm, ParsedPublicKey)>,
+    key: DecodingKey,
+    algorithms: Vec<Algorithm>,
 }
 
 /// The members of a JWK that matter here (RFC 7517 §4, RFC 7518 §6).
@@ -135,53 +136,55 @@ impl PublicKey {
         if !verifies {
             return None;
         }
-        let mut verifiers = match jwk.kty.as_str() {
-            "EC" => vec![elliptic(&jwk)?],
-            "OKP" => vec![edwards(&jwk)?],
+        let (key, mut algorithms) = match jwk.kty.as_str() {
+            "EC" => elliptic(&jwk)?,
+            "OKP" => edwards(&jwk)?,
             "RSA" => rsa(&jwk)?,
             _ => return None,
         };
         if let Some(name) = &jwk.alg {
-            let only = Algorithm::from_name(name)?;
-            verifiers.retain(|(algorithm, _)| *algorithm == only);
+            let only = algorithm::accepted(name)?;
+            algorithms.retain(|algorithm| *algorithm == only);
         }
-        (!verifiers.is_empty()).then_some(Self { kid: jwk.kid, verifiers })
-    }
-
-    fn usable_with(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
-        self.verifiers.iter().find(|(usable, _)| *usable == algorithm).map(|(_, key)| key)
+        (!algorithms.is_empty()).then_some(Self { kid: jwk.kid, key, algorithms })
     }
 }
 
-/// RFC 7518 §6.2.1; that the point lies on the curve is checked by the parser.
-fn elliptic(jwk: &Jwk) -> Option<(Algorithm, ParsedPublicKey)> {
-    let (algorithm, verification, coordinate_bytes) = Algorithm::of_curve(jwk.crv.as_deref()?)?;
-    let (x, y) = (member(&jwk.x)?, member(&jwk.y)?);
-    if x.len() != coordinate_bytes || y.len() != coordinate_bytes {
-        return None;
-    }
-    /// The mark of an uncompressed point (SEC 1 §2.3.3).
-    const UNCOMPRESSED: u8 = 4;
-    let point = [&[UNCOMPRESSED][..], &x, &y].concat();
-    Some((algorithm, ParsedPublicKey::new(verification, point).ok()?))
+/// RFC 7518 §6.2.1. That the point lies on the curve is checked with every signature.
+fn elliptic(jwk: &Jwk) -> Option<(DecodingKey, Vec<Algorithm>)> {
+    let (algorithm, coordinate_bytes) = match jwk.crv.as_deref()? {
+        "P-256" => (Algorithm::ES256, 32),
+        "P-384" => (Algorithm::ES384, 48),
+        _ => return None,
+    };
+    let (x, y) = (text_of(&jwk.x, coordinate_bytes)?, text_of(&jwk.y, coordinate_bytes)?);
+    Some((DecodingKey::from_ec_components(x, y).ok()?, vec![algorithm]))
 }
 
 /// RFC 8037 §2.
-fn edwards(jwk: &Jwk) -> Option<(Algorithm, ParsedPublicKey)> {
-    let verification = Algorithm::of_edwards_curve(jwk.crv.as_deref()?)?;
-    Some((Algorithm::EdDsa, ParsedPublicKey::new(verification, member(&jwk.x)?).ok()?))
+fn edwards(jwk: &Jwk) -> Option<(DecodingKey, Vec<Algorithm>)> {
+    if jwk.crv.as_deref()? != "Ed25519" {
+        return None;
+    }
+    Some((DecodingKey::from_ed_components(text_of(&jwk.x, 32)?).ok()?, vec![Algorithm::EdDSA]))
 }
 
-/// RFC 7518 §6.3.1. The size of the modulus is checked with every signature.
-fn rsa(jwk: &Jwk) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
-    let components = RsaPublicKeyComponents { n: member(&jwk.n)?, e: member(&jwk.e)? };
-    Algorithm::RSA
-        .into_iter()
-        .map(|algorithm| Some((algorithm, components.to_parsed_public_key(algorithm.rsa()?).ok()?)))
-        .collect()
+/// RFC 7518 §6.3.1, whose numbers have no leading zeros. Moduli below 2048 bits are refused (§3.3), and those that no
+/// signature could be verified with.
+fn rsa(jwk: &Jwk) -> Option<(DecodingKey, Vec<Algorithm>)> {
+    let number = |value| decoded(value).filter(|bytes| bytes.first().is_some_and(|first| *first != 0));
+    let (n, e) = (number(&jwk.n)?, number(&jwk.e)?);
+    let bits = n.len() * 8 - n.first()?.leading_zeros() as usize;
+    let key = (2048..=8192).contains(&bits).then(|| DecodingKey::from_rsa_raw_components(&n, &e))?;
+    Some((key, AlgorithmFamily::Rsa.algorithms().to_vec()))
 }
 
-fn member(value: &Option<String>) -> Option<Vec<u8>> {
+/// A member as it stands, if it is so many bytes in base64url.
+fn text_of(value: &Option<String>, bytes: usize) -> Option<&str> {
+    (decoded(value)?.len() == bytes).then_some(value.as_deref()?)
+}
+
+fn decoded(value: &Option<String>) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(value.as_ref()?).ok()
 }
 
@@ -200,24 +203,32 @@ mod tests {
             jwk[name] = value;
             jwk
         };
+        let number = |first: u8, bytes: usize| URL_SAFE_NO_PAD.encode([vec![first], vec![0xff; bytes - 1]].concat());
         let keys = json!({"keys": [
             good,
+            {"kty": "RSA", "n": number(0x80, 256), "e": "AQAB"},
             with("kty", json!("EX")),
             with("alg", json!("ES384")),
             with("alg", json!("none")),
             with("crv", json!("P-384")),
             with("x", json!("AA")),
-            with("y", good["x"].clone()),
+            with("x", json!(format!("{}=", good["x"].as_str().unwrap()))),
+            {"kty": "EC", "crv": "P-521", "x": number(1, 66), "y": number(1, 66)},
             with("use", json!("enc")),
             with("kid", json!("k".repeat(MAX_KID_BYTES + 1))),
             with("kid", json!(7)),
-            {"kty": "RSA", "n": "AA", "e": "AQAB"},
+            with("alg", json!("ES512")),
+            {"kty": "RSA", "n": number(0xff, 255), "e": "AQAB"},
+            {"kty": "RSA", "n": number(0x7f, 256), "e": "AQAB"},
+            {"kty": "RSA", "n": number(0, 300), "e": "AQAB"},
+            {"kty": "RSA", "n": number(1, 1025), "e": "AQAB"},
+            {"kty": "RSA", "n": number(0x80, 256), "e": "AAEAAQ"},
             {"kty": "OKP", "crv": "Ed25519", "x": "AA"},
             {"kty": "OKP", "crv": "X25519", "x": good["x"]},
             null,
         ]});
         let set = KeySet::parse(keys.to_string().as_bytes()).unwrap();
-        assert_eq!((set.len(), set.skipped()), (1, 13));
+        assert_eq!((set.len(), set.skipped()), (2, 19));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Keys and tokens for trials: what `callboard token` prints, what the sample site hands out and what tests show.
 
-use aws_lc_rs::digest;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 
 use super::key_set::{KeySet, KeySetError};
@@ -14,15 +15,18 @@ use crate::secret::Secret;
 /// Why no key or token could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
+    /// No randomness.
+    #[error("no key could be made")]
+    Generate(#[source] aws_lc_rs::error::Unspecified),
+    /// Not an elliptic curve's private key in PKCS#8, as PEM with the label `PRIVATE KEY`.
+    #[error("not a PKCS#8 private key in PEM form")]
+    Pem(#[source] jsonwebtoken::errors::Error),
+    /// Another curve's key, or a broken one.
+    #[error("not a P-256 private key")]
+    Rejected(#[source] jsonwebtoken::errors::Error),
     /// No randomness, or the cryptography refused to work.
     #[error("the key could not be used")]
-    Crypto(#[source] aws_lc_rs::error::Unspecified),
-    /// Not the PKCS#8 of a P-256 key.
-    #[error("not a P-256 private key")]
-    Rejected(#[source] aws_lc_rs::error::KeyRejected),
-    /// Not PEM with the label `PRIVATE KEY`.
-    #[error("not a PKCS#8 private key in PEM form")]
-    Pem,
+    Sign(#[source] jsonwebtoken::errors::Error),
     /// The key's own public half could not be read back.
     #[error("the public key could not be read back")]
     KeySet(#[source] KeySetError),
@@ -31,7 +35,9 @@ pub enum MintError {
 /// An ES256 key that signs tokens as a Backstage plugin does.
 #[derive(Debug)]
 pub struct SigningKey {
-    pair: EcdsaKeyPair,
+    /// PKCS#8 (RFC 5958) inside.
+    key: EncodingKey,
+    jwk: Value,
     kid: String,
 }
 
@@ -55,7 +61,9 @@ impl SigningKey {
     ///
     /// Where there is no randomness.
     pub fn generate() -> Result<Self, MintError> {
-        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Self::of).map_err(MintError::Crypto)
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+            .map_err(MintError::Generate)?;
+        Self::of(EncodingKey::from_ec_der(pkcs8.as_ref())).map_err(MintError::Rejected)
     }
 
     /// The key that [`SigningKey::to_pem`] wrote, or another P-256 key in PKCS#8.
@@ -64,26 +72,21 @@ impl SigningKey {
     ///
     /// Where it isn't one.
     pub fn from_pem(pem: &str) -> Result<Self, MintError> {
-        let (_, rest) = pem.split_once(PEM_BEGIN).ok_or(MintError::Pem)?;
-        let (body, _) = rest.split_once(PEM_END).ok_or(MintError::Pem)?;
-        let body: String = body.split_ascii_whitespace().collect();
-        let pkcs8 = STANDARD.decode(body).map_err(|_| MintError::Pem)?;
-        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).map(Self::of).map_err(MintError::Rejected)
+        let key = EncodingKey::from_ec_pem(pem.as_bytes()).map_err(MintError::Pem)?;
+        Self::of(key).map_err(MintError::Rejected)
     }
 
-    fn of(pair: EcdsaKeyPair) -> Self {
-        let kid = thumbprint(&pair);
-        Self { pair, kid }
+    /// Its `kid` is its thumbprint (RFC 7638): the same key always has the same name.
+    fn of(key: EncodingKey) -> jsonwebtoken::errors::Result<Self> {
+        let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES256)?;
+        let kid = jwk.thumbprint(ThumbprintHash::SHA256)?;
+        jwk.common.key_id = Some(kid.clone());
+        Ok(Self { key, jwk: serde_json::to_value(jwk)?, kid })
     }
 
     /// The private key as PKCS#8 in PEM form (RFC 7468 §10).
-    ///
-    /// # Errors
-    ///
-    /// Where the key can't be encoded.
-    pub fn to_pem(&self) -> Result<Secret, MintError> {
-        let pkcs8 = self.pair.to_pkcs8v1().map_err(MintError::Crypto)?;
-        let base64 = STANDARD.encode(pkcs8.as_ref());
+    pub fn to_pem(&self) -> Secret {
+        let base64 = STANDARD.encode(self.key.as_bytes());
         let mut pem = format!("{PEM_BEGIN}\n");
         let mut rest = base64.as_str();
         while !rest.is_empty() {
@@ -94,13 +97,12 @@ impl SigningKey {
         }
         pem.push_str(PEM_END);
         pem.push('\n');
-        Ok(Secret::new(pem))
+        Secret::new(pem)
     }
 
     /// The public key, with its `kid` and `alg` as Backstage publishes them.
     pub fn public_jwk(&self) -> Value {
-        let (x, y) = coordinates(&self.pair);
-        json!({ "kty": "EC", "crv": "P-256", "alg": "ES256", "kid": self.kid, "x": x, "y": y })
+        self.jwk.clone()
     }
 
     /// A key set of this one key, to be served or to be pinned.
@@ -137,8 +139,8 @@ impl SigningKey {
     pub fn sign(&self, header: &Value, payload: &Value) -> Result<String, MintError> {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(header), part(payload));
-        let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).map_err(MintError::Crypto)?;
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        let signature = crypto::sign(signed.as_bytes(), &self.key, Algorithm::ES256).map_err(MintError::Sign)?;
+        Ok(format!("{signed}.{signature}"))
     }
 
     /// What the key is called.
@@ -153,28 +155,16 @@ const PEM_END: &str = "-----END PRIVATE KEY-----";
 /// Characters a line (RFC 7468 §2).
 const PEM_LINE: usize = 64;
 
-/// The public point's coordinates as a JWK has them (RFC 7518 §6.2.1).
-fn coordinates(pair: &EcdsaKeyPair) -> (String, String) {
-    let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
-    let (x, y) = point.split_at(point.len() / 2);
-    (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y))
-}
-
-/// RFC 7638: the same key always has the same name.
-fn thumbprint(pair: &EcdsaKeyPair) -> String {
-    let (x, y) = coordinates(pair);
-    let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, canonical.as_bytes()))
-}
-
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::signature::ECDSA_P384_SHA384_FIXED_SIGNING;
+
     use super::*;
 
     #[test]
     fn key_survives_its_pem_form() {
         let key = SigningKey::generate().unwrap();
-        let pem = key.to_pem().unwrap();
+        let pem = key.to_pem();
         let text = pem.expose_text().unwrap();
         assert!(text.lines().all(|line| line.len() <= PEM_LINE));
         assert_eq!(SigningKey::from_pem(text).unwrap().public_jwk(), key.public_jwk());
@@ -182,11 +172,13 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        for pem in ["", PEM_BEGIN, "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----"] {
-            assert!(matches!(SigningKey::from_pem(pem), Err(MintError::Pem)), "{pem}");
-        }
         let empty = format!("{PEM_BEGIN}\nAAAA\n{PEM_END}");
-        assert!(matches!(SigningKey::from_pem(&empty), Err(MintError::Rejected(_))));
+        for pem in ["", PEM_BEGIN, "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----", &empty] {
+            assert!(matches!(SigningKey::from_pem(pem), Err(MintError::Pem(_))), "{pem}");
+        }
+        let p384 = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
+        let p384 = format!("{PEM_BEGIN}\n{}\n{PEM_END}", STANDARD.encode(p384.as_ref()));
+        assert!(matches!(SigningKey::from_pem(&p384), Err(MintError::Rejected(_))));
     }
 
     #[test]

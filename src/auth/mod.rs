@@ -47,6 +47,7 @@ use self::external::External;
 use self::jwks::Issuers;
 use self::jws::{Jws, TokenKind};
 use self::remembered::{Remembered, TokenDigest};
+use crate::chain::chain;
 use crate::clock::{Clock, Timestamp};
 
 /// Tells who asks. Share it in an `Arc`.
@@ -135,7 +136,7 @@ impl Authenticator {
         let external = self.external.key_sources().map(|source| ("external".to_owned(), source.clone()));
         let mut probes = Vec::new();
         for (issuer, source) in self.issuers.configured().into_iter().chain(external) {
-            let keys = source.count().await.map_err(|no_key| no_key.to_string());
+            let keys = source.count().await.map_err(|no_key| chain(&no_key));
             probes.push(KeySetProbe { issuer, place: source.shown(), keys });
         }
         probes

@@ -1,7 +1,10 @@
 //! What the cache holds of one key.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
 use http::HeaderValue;
+use serde::de::IgnoredAny;
 
 use crate::clock::Timestamp;
 use crate::docs::{StorageKey, is_fingerprinted, media_type};
@@ -24,6 +27,10 @@ pub struct Entry {
     pub content_length: HeaderValue,
     /// Whether the key's name carries a hash of the content.
     pub fingerprinted: bool,
+    /// Whether it is a site's metadata and not the JSON that it should be, as when it is only half written.
+    pub broken_metadata: bool,
+    /// When storage last failed to confirm it, if it has failed since it did.
+    pub(super) failed_at: Option<Timestamp>,
 }
 
 /// The object itself.
@@ -55,12 +62,19 @@ impl Entry {
             last_modified: None,
             content_length: HeaderValue::from(0),
             fingerprinted: false,
+            broken_metadata: false,
+            failed_at: None,
         }
     }
 
     /// The same, confirmed by storage at `now`.
     pub(super) fn confirmed(&self, now: Timestamp) -> Self {
-        Self { confirmed_at: now, ..self.clone() }
+        Self { confirmed_at: now, failed_at: None, ..self.clone() }
+    }
+
+    /// The same, which storage failed to confirm at `now`.
+    pub(super) fn unconfirmed(&self, now: Timestamp) -> Self {
+        Self { failed_at: Some(now), ..self.clone() }
     }
 
     /// Bytes of its body held in memory.
@@ -72,15 +86,41 @@ impl Entry {
     }
 
     fn new(key: &StorageKey, meta: ObjectMeta, content: Content, now: Timestamp) -> Self {
-        let last_modified = meta.last_modified.map(httpdate::fmt_http_date);
+        let broken_metadata = match &content {
+            Content::Body(body) if key.is_metadata() => serde_json::from_slice::<IgnoredAny>(body).is_err(),
+            _ => false,
+        };
         Self {
             content,
             confirmed_at: now,
             content_type: media_type(key.file_name()),
-            last_modified: last_modified.and_then(|date| HeaderValue::try_from(date).ok()),
+            last_modified: meta.last_modified.and_then(http_date),
             content_length: HeaderValue::from(meta.size),
             fingerprinted: is_fingerprinted(key.file_name()),
+            broken_metadata,
+            failed_at: None,
             meta,
         }
+    }
+}
+
+/// A time as HTTP writes it; `None` for one that it can't write, beyond the year 9999 (RFC 9110 §5.6.7).
+fn http_date(time: SystemTime) -> Option<HeaderValue> {
+    const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
+    let writable = time.duration_since(UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000);
+    writable.then(|| HeaderValue::try_from(httpdate::fmt_http_date(time)).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_http_cant_write_is_left_out() {
+        let at = |seconds| http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0).unwrap(), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(at(253_402_300_799).unwrap(), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(at(253_402_300_800), None);
+        assert_eq!(http_date(UNIX_EPOCH - Duration::from_secs(1)), None);
     }
 }

@@ -10,9 +10,10 @@ mod options;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::docs::StorageKey;
-use crate::http::cache_status::CacheOutcome;
+use crate::http::cache_status::{CacheOutcome, Ttl};
 use crate::storage::{GetOptions, Object, Reader, StoreError, Whole};
 use crate::telemetry::Instruments;
 
@@ -20,7 +21,7 @@ pub use entry::{Content, Entry};
 pub use options::Options;
 
 use flight::Flights;
-use freshness::Freshness;
+use freshness::{Excuse, Freshness};
 use memory::Memory;
 
 /// The cache in front of storage.
@@ -41,7 +42,7 @@ pub struct Found {
     /// What the cache did.
     pub outcome: CacheOutcome,
     /// How long the entry stays fresh.
-    pub ttl: Duration,
+    pub ttl: Ttl,
     /// Whether this request waited for another's fetch.
     pub collapsed: bool,
 }
@@ -66,25 +67,41 @@ impl DocCache {
     /// waiting.
     pub fn fresh(&self, key: &StorageKey) -> Option<Found> {
         let entry = self.memory.get(key)?;
-        let ttl = self.freshness(&entry).ttl()?;
-        Some(Found { entry, outcome: CacheOutcome::Hit, ttl, collapsed: false })
+        let freshness = self.freshness(&entry);
+        // Of a large object memory only knows what it is.
+        let outcome = if let Content::Large = entry.content { CacheOutcome::Pass } else { CacheOutcome::Hit };
+        let is_fresh = matches!(freshness, Freshness::Fresh(_));
+        is_fresh.then(|| Found { entry, outcome, ttl: freshness.ttl(), collapsed: false })
     }
 
-    /// `key` from memory, else from storage; waits for a fetch that is under way rather than start another.
+    /// `key` from storage, for when memory holds nothing fresh; waits for a fetch that is under way rather than start
+    /// another. While storage fails, an old copy is served instead, and only the first who finds out has to wait.
     ///
     /// The fetch is a task of its own: a client that leaves ends no fetch that others wait for.
     ///
     /// # Errors
     /// What storage answered, for all who waited; errors are not remembered. Absence is no error.
-    pub async fn get(self: &Arc<Self>, key: &StorageKey) -> Result<Found, StoreError> {
-        if let Some(found) = self.fresh(key) {
-            return Ok(found);
+    pub async fn fetch(self: &Arc<Self>, key: &StorageKey) -> Result<Found, StoreError> {
+        let excused = self.excused(key);
+        if let Some((stale, Excuse::NotNow)) = excused {
+            return Ok(stale);
         }
-        let flight = self.flights.join(key, || Arc::clone(self).fetch(key.clone()));
+        let flight = self.flights.join(key, || Arc::clone(self).fly(key.clone()));
+        if let Some((stale, Excuse::AskBehind)) = excused {
+            return Ok(stale);
+        }
         let collapsed = !flight.is_leader;
         let landed = flight.land().await.unwrap_or(Err(StoreError::Abandoned))?;
-        let ttl = self.freshness(&landed.entry).ttl().unwrap_or_default();
+        let ttl = self.freshness(&landed.entry).ttl();
         Ok(Found { entry: landed.entry, outcome: landed.outcome, ttl, collapsed })
+    }
+
+    /// An entry that is no longer fresh, with what may be done with it while storage fails.
+    fn excused(&self, key: &StorageKey) -> Option<(Found, Excuse)> {
+        let entry = self.memory.get(key)?;
+        let freshness = self.freshness(&entry);
+        let Freshness::Expired { excuse, .. } = freshness else { return None };
+        Some((Found { entry, outcome: CacheOutcome::Stale, ttl: freshness.ttl(), collapsed: false }, excuse))
     }
 
     /// Opens a document that is too large to keep, in the very version that `entry` describes.
@@ -115,28 +132,46 @@ impl DocCache {
         self.clock.now().since(entry.confirmed_at)
     }
 
-    async fn fetch(self: Arc<Self>, key: StorageKey) -> Result<Landed, StoreError> {
-        let held = self.memory.get(&key);
-        // Another flight may have landed between this request's look and its take-off.
-        if let Some(entry) = held.as_ref().filter(|entry| self.freshness(entry).is_fresh()) {
-            return Ok(Landed { entry: Arc::clone(entry), outcome: CacheOutcome::Hit });
+    /// One fetch for all who wait.
+    async fn fly(self: Arc<Self>, key: StorageKey) -> Result<Landed, StoreError> {
+        // Another flight may have landed between the request's look and this take-off.
+        if let Some(Found { entry, outcome, .. }) = self.fresh(&key) {
+            return Ok(Landed { entry, outcome });
         }
+        let held = self.memory.get(&key);
         let known = held.as_ref().and_then(|entry| entry.meta.etag.as_ref());
         let fetched = self.storage.fetch(&key, known, self.options.max_object_bytes).await;
         let now = self.clock.now();
-        let changed = if held.is_some() { CacheOutcome::Expired } else { CacheOutcome::Miss };
-        let (entry, outcome) = match (fetched, &held) {
-            (Ok(Whole::Body(meta, body)), _) => (Entry::document(&key, meta, body, now), changed),
+        let is_held = held.is_some();
+        let (entry, outcome) = match (fetched, held) {
+            (Ok(Whole::Body(meta, body)), _) => {
+                let outcome = if is_held { CacheOutcome::Expired } else { CacheOutcome::Miss };
+                (Entry::document(&key, meta, body, now), outcome)
+            }
             (Ok(Whole::TooLarge(meta)), _) => (Entry::large(&key, meta, now), CacheOutcome::Pass),
             (Ok(Whole::NotModified), Some(held)) => (held.confirmed(now), CacheOutcome::Revalidated),
             // 304 to a request without a condition: the store is not to be believed.
             (Ok(Whole::NotModified), None) => return Err(StoreError::Changed),
-            (Err(StoreError::Absent), _) => (Entry::absent(now), changed),
-            (Err(error), _) => return Err(error),
+            (Err(StoreError::Absent), _) => {
+                let outcome = if is_held { CacheOutcome::Gone } else { CacheOutcome::Miss };
+                (Entry::absent(now), outcome)
+            }
+            (Err(error), Some(held)) => (self.excuse(&key, &held, &error).ok_or(error)?, CacheOutcome::Stale),
+            (Err(error), None) => return Err(error),
         };
         let entry = Arc::new(entry);
         self.memory.put(key, Arc::clone(&entry));
         Ok(Landed { entry, outcome })
+    }
+
+    /// The entry that may be served although storage failed to confirm it.
+    fn excuse(&self, key: &StorageKey, held: &Entry, error: &StoreError) -> Option<Entry> {
+        let Freshness::Expired { over, excuse } = self.freshness(held) else { return None };
+        if excuse == Excuse::None {
+            return None;
+        }
+        tracing::warn!(%key, error = chain(error), over = over.as_secs(), "storage failed: an old copy is served");
+        Some(held.unconfirmed(self.clock.now()))
     }
 
     fn freshness(&self, entry: &Entry) -> Freshness {

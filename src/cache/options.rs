@@ -11,6 +11,8 @@ pub struct Options {
     pub max_object_bytes: u64,
     /// How long an entry is served without asking storage.
     pub fresh_for: Duration,
+    /// How long beyond that it is served all the same while storage fails.
+    pub stale_if_error: Duration,
     /// How long absence is remembered.
     pub not_found_for: Duration,
 }

@@ -9,7 +9,8 @@ use crate::app;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{Configuration, Resolved};
-use crate::storage::{Origin, Reader, StoreError};
+use crate::docs::Locator;
+use crate::storage::{Contact, Origin, Reader, StoreError};
 use crate::telemetry::Instruments;
 
 /// Keys that are listed to find some sites: enough to show, not so many that a large bucket takes long.
@@ -42,22 +43,26 @@ async fn check_storage(resolved: &Resolved, report: &mut Report) {
         }
         Origin::Sample => "the sample site".to_owned(),
     };
-    match list(resolved).await {
-        Ok(keys) => report.sites(&place, &keys),
+    match contact(resolved).await {
+        Ok(Contact::Keys(keys)) => report.sites(&place, &keys),
+        Ok(Contact::Unlistable) => report.good("storage", &format!("{place} answers; it may not be listed")),
         Err(error) => report.bad("storage", &format!("{place}: {}", describe(&error))),
     }
 }
 
-async fn list(resolved: &Resolved) -> anyhow::Result<Vec<String>> {
+async fn contact(resolved: &Resolved) -> anyhow::Result<Contact> {
     let store = app::store(&resolved.storage)?;
     let reader = Reader::new(store, &resolved.storage, Arc::new(Instruments::new()?));
-    Ok(reader.list(&resolved.docs.root_path, KEYS_LISTED).await?)
+    let probe = Locator::new(resolved.docs.clone()).probe();
+    Ok(reader.contact(&resolved.docs.root_path, KEYS_LISTED, &probe).await?)
 }
 
 /// What an error means, with all its causes: here the reader is the operator.
 fn describe(error: &anyhow::Error) -> String {
     let advice = match error.downcast_ref::<StoreError>() {
-        Some(StoreError::Denied(_)) => ". The credential must be allowed to read objects and to list the bucket",
+        Some(StoreError::Denied(_)) => {
+            ". The credential must be allowed to read objects (s3:GetObject) and to list the bucket (s3:ListBucket)"
+        }
         Some(StoreError::Timeout(_)) => ". Check the address and the network, or raise callboard.storage.timeout",
         _ => "",
     };
@@ -68,6 +73,7 @@ async fn check_keys(resolved: Resolved, report: &mut Report) -> anyhow::Result<(
     if !resolved.auth.required {
         return Ok(());
     }
+    let takes_users = resolved.auth.users || resolved.auth.cookies;
     let authenticator = Authenticator::new(resolved.auth, Clock::System, app::key_set_client()?);
     for probe in authenticator.probe().await {
         let what = format!("keys of {}", probe.issuer);
@@ -75,6 +81,10 @@ async fn check_keys(resolved: Resolved, report: &mut Report) -> anyhow::Result<(
             // A plugin that has called nobody yet has made no key.
             Ok(0) => report.good(&what, &format!("{} answers, with no key yet", probe.place)),
             Ok(keys) => report.good(&what, &format!("{keys} from {}", probe.place)),
+            // Without users of its own it needs their keys only for plugins that act on a user's behalf.
+            Err(error) if probe.issuer == "users" && !takes_users => {
+                report.warning(&what, &format!("{}: {error}", probe.place));
+            }
             Err(error) => report.bad(&what, &format!("{}: {error}", probe.place)),
         }
     }

@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod health;
 mod output;
 mod serve;
 mod token;
@@ -60,6 +61,10 @@ enum Command {
     Check,
     /// Print the configuration in effect: defaults and durations resolved, secrets masked.
     Config(config::Arguments),
+    /// Ask the Callboard that runs on this machine with this configuration how it is.
+    ///
+    /// Exits with 0 if it is well, with 1 if it is not or does not answer. For container health checks.
+    Health(health::Arguments),
     /// Make a key and a plugin token for local trials.
     Token(token::Arguments),
 }
@@ -89,13 +94,14 @@ pub fn run() -> ExitCode {
         Command::Serve => serve::run(config),
         Command::Check => check::run(config),
         Command::Config(arguments) => config::run(config, &arguments),
+        Command::Health(arguments) => health::run(config, &arguments),
         Command::Token(arguments) => token::run(&arguments),
     };
     match done {
         Ok(code) => code,
         Err(error) => {
             if let Some(problems) = error.downcast_ref::<Problems>() {
-                eprint!("{problems}");
+                eprintln!("{}", problems.to_string().trim_end());
                 return ExitCode::from(EXIT_CONFIGURATION);
             }
             eprintln!("callboard: {error:#}");

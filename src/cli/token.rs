@@ -18,8 +18,10 @@ use super::{output, runtime};
 use crate::auth::mint::{PluginClaims, SigningKey};
 use crate::clock::Clock;
 use crate::config::parse_duration;
+use crate::limit::Address;
 use crate::pipeline::Body;
 use crate::server::{Handler, Limits, Listener, Stop};
+use crate::telemetry::{Instruments, ListenerName};
 
 const EXAMPLES: &str = "\
 Example: try Callboard without a Backstage.
@@ -89,7 +91,7 @@ fn key_in(path: &Path) -> anyhow::Result<SigningKey> {
                 .mode(0o600)
                 .open(path)
                 .with_context(|| format!("can't write {}", path.display()))?;
-            file.write_all(key.to_pem()?.expose())?;
+            file.write_all(key.to_pem().expose())?;
             eprintln!("Made a key in {}", path.display());
             Ok(key)
         }
@@ -101,7 +103,10 @@ async fn publish(key: &SigningKey, address: SocketAddr) -> anyhow::Result<ExitCo
     if !address.ip().is_loopback() {
         bail!("a trial key is published on a loopback address only, such as 127.0.0.1:7007");
     }
-    let listener = Listener::bind(address, trial_limits()).with_context(|| format!("can't listen on {address}"))?;
+    // Nobody looks at what is counted here.
+    let instruments = Arc::new(Instruments::new()?);
+    let listener = Listener::bind(address, trial_limits(), ListenerName::Main, instruments)
+        .with_context(|| format!("can't listen on {address}"))?;
     let address = listener.address()?;
     eprintln!("Publishing the key at http://{address}/api/{{plugin}}/.backstage/auth/v1/jwks.json until interrupted");
     let (stop, stopped) = Stop::channel();
@@ -119,7 +124,7 @@ struct Keys {
 }
 
 impl Handler for Keys {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, _client: Address) -> Response<Body> {
         let path = request.uri().path();
         if !(path.starts_with("/api/") && path.ends_with("/.backstage/auth/v1/jwks.json")) {
             let mut response = Response::new(Body::empty());
@@ -135,10 +140,15 @@ impl Handler for Keys {
 fn trial_limits() -> Limits {
     Limits {
         max_connections: 100,
+        max_connections_per_address: 100,
         header_read_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(60),
         write_timeout: Duration::from_secs(10),
         max_header_bytes: 16 * 1024,
         max_headers: 100,
         max_h2_streams: 10,
+        max_h2_pending_resets: 20,
+        max_h2_error_resets: 100,
+        max_h2_send_buffer_bytes: 64 * 1024,
     }
 }

@@ -88,7 +88,8 @@ pub fn parse_text(text: &str) -> Result<Duration, NotADuration> {
     from_milliseconds(if text.starts_with('P') { iso_milliseconds(text)? } else { ms_milliseconds(text)? })
 }
 
-/// The shortest text that reads back as the same duration, down to a millisecond: `5m`, `90s`, `1500ms`.
+/// The shortest text that reads back as the same duration, down to a millisecond: `5m`, `90s`, `1500ms`. Below a year,
+/// that is: beyond it the npm package `ms`, whose reading ours follows, takes some hours off each.
 pub fn show(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {

@@ -149,23 +149,42 @@ pub(super) const WORDS: Format<Vec<String>> = Format {
     show: TEXTS.show,
 };
 
-pub(super) const URL: Format<Url> = Format {
+/// A proxy's URL, which may hold a name and a password.
+pub(super) const PROXY: Format<Url> = Format {
     what: "a URL",
+    write: "for example http://proxy.example.com:3128",
+    secret: false,
+    parse: parse_url,
+    show: SHOW_URL,
+};
+
+/// A server's URL. It shows in logs and in `callboard check`, so nothing secret belongs into it.
+pub(super) const URL: Format<Url> = Format {
+    what: "a URL without user name and password",
     write: "for example https://backstage.example.com",
     secret: false,
-    parse: |node| {
-        let text = (TEXT.parse)(node)?;
-        // The parser would drop or encode white space, which in an address is a slip and nothing else.
-        let has_space = text.contains(char::is_whitespace);
-        match Url::parse(&text) {
-            Ok(url) if !has_space && matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-            // An address with a name and password in it must not get into a message.
-            _ if text.contains('@') => Err(Wrong::Type),
-            _ => Err(Wrong::Value),
-        }
-    },
-    show: |url| Json::from(show_url(url)),
+    parse: |node| parse_url(node).and_then(|url| if holds_user(&url) { Err(Wrong::Type) } else { Ok(url) }),
+    show: SHOW_URL,
 };
+
+const SHOW_URL: fn(&Url) -> Json = |url| Json::from(show_url(url));
+
+fn parse_url(node: &Node) -> Result<Url, Wrong> {
+    let text = (TEXT.parse)(node)?;
+    // The parser would drop or encode white space, which in an address is a slip and nothing else.
+    let has_space = text.contains(char::is_whitespace);
+    match Url::parse(&text) {
+        Ok(url) if !has_space && matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        // An address with a name and password in it must not get into a message.
+        _ if text.contains('@') => Err(Wrong::Type),
+        _ => Err(Wrong::Value),
+    }
+}
+
+/// Whether a URL holds a user's name or password.
+pub(super) fn holds_user(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
 
 pub(super) const LOG_FORMAT: Format<LogFormat> = Format {
     what: "a log format",
@@ -248,9 +267,12 @@ fn address(node: &Node, of_bare_port: Ipv4Addr) -> Result<SocketAddr, Wrong> {
     text.parse().map_err(|_| Wrong::Value)
 }
 
-/// A URL without the password that it may hold.
+/// A URL without the password that it may hold, nor a query, where keys for interfaces like to stand.
 fn show_url(url: &Url) -> String {
     let mut shown = url.clone();
+    if url.query().is_some() {
+        shown.set_query(Some(MASK));
+    }
     if url.password().is_some() {
         // Fails only for URLs that can't have a password at all.
         let _ = shown.set_password(Some(MASK));
@@ -298,10 +320,10 @@ mod tests {
 
     #[test]
     fn a_url_shows_neither_its_password_nor_a_wrong_spelling_of_one() {
-        assert_eq!(read(&URL, json!("http://u:p4ss@proxy:3128")), Ok(json!("http://u:***@proxy:3128/")));
-        assert_eq!(read(&URL, json!("htp//u:p4ss@proxy")), Err(Wrong::Type));
-        assert_eq!(read(&URL, json!("proxy:3128")), Err(Wrong::Value));
-        assert_eq!(read(&URL, json!("")), Err(Wrong::Type));
+        assert_eq!(read(&PROXY, json!("http://u:p4ss@proxy:3128")), Ok(json!("http://u:***@proxy:3128/")));
+        assert_eq!(read(&PROXY, json!("htp//u:p4ss@proxy")), Err(Wrong::Type));
+        assert_eq!(read(&PROXY, json!("proxy:3128")), Err(Wrong::Value));
+        assert_eq!(read(&PROXY, json!("")), Err(Wrong::Type));
     }
 
     #[test]

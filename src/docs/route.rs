@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::storage_key::METADATA_FILE;
 use super::{Options, StorageKey};
 
 /// Where these routes may stand: at the root, and where Backstage plugins of these ids would be.
@@ -17,9 +18,6 @@ const MOUNTS: [&str; 3] = ["", "/api/techdocs", "/api/callboard"];
 
 const STATIC: &str = "/static/docs/";
 const METADATA: &str = "/metadata/techdocs/";
-
-/// The file that TechDocs' publisher writes beside the pages.
-const METADATA_FILE: &str = "techdocs_metadata.json";
 
 /// What a request's path asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +62,15 @@ impl Locator {
     /// A locator for sites below `options.root_path`.
     pub fn new(options: Options) -> Self {
         Self { options }
+    }
+
+    /// A key that no site has, to ask storage for when all that matters is whether it answers.
+    pub fn probe(&self) -> StorageKey {
+        let mut key = KeyBuilder::new(&self.options, 0);
+        ["callboard", "probe", "absent"].into_iter().for_each(|part| key.push(part));
+        key.end_entity();
+        key.push(METADATA_FILE);
+        StorageKey::new(key.text, key.entity_start, key.entity_end)
     }
 
     /// What `path` (of the request target, still percent-encoded, without its query) asks for; `None` where no file

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+/// The file that TechDocs' publisher writes beside the pages.
+pub(super) const METADATA_FILE: &str = "techdocs_metadata.json";
+
 /// The key of one file of one site, `{root}/{namespace}/{kind}/{name}/{path}`.
 ///
 /// It can only come from a [`Locator`](super::Locator), so whoever holds one knows that it lies inside the folder of
@@ -27,14 +30,19 @@ impl StorageKey {
         &self.text
     }
 
+    /// The file's path inside its site.
+    pub fn file(&self) -> &str {
+        self.text.get(self.entity_end + 1..).unwrap_or_default()
+    }
+
     /// The site that the file belongs to, `{namespace}/{kind}/{name}`.
     pub fn entity(&self) -> &str {
         self.text.get(self.entity_start..self.entity_end).unwrap_or_default()
     }
 
-    /// The file's path inside its site.
-    pub fn file(&self) -> &str {
-        self.text.get(self.entity_end + 1..).unwrap_or_default()
+    /// Whether it is the file that TechDocs' publisher writes beside the pages of a site.
+    pub fn is_metadata(&self) -> bool {
+        self.file() == METADATA_FILE
     }
 
     /// The file's name: the last segment of its path.

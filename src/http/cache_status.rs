@@ -19,13 +19,18 @@ pub enum CacheOutcome {
     Revalidated,
     /// Held but no longer fresh: storage had another version.
     Expired,
+    /// Held but no longer fresh: storage has no such object.
+    Gone,
+    /// Held but no longer fresh, and served all the same because storage fails.
+    Stale,
     /// Too large to keep: streamed through.
     Pass,
 }
 
 impl CacheOutcome {
     /// All of them, in the order of [`CacheOutcome::index`].
-    pub const ALL: [Self; 5] = [Self::Hit, Self::Miss, Self::Revalidated, Self::Expired, Self::Pass];
+    pub const ALL: [Self; 7] =
+        [Self::Hit, Self::Miss, Self::Revalidated, Self::Expired, Self::Gone, Self::Stale, Self::Pass];
 
     /// The word for it in logs and metrics.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +39,8 @@ impl CacheOutcome {
             Self::Miss => "miss",
             Self::Revalidated => "revalidated",
             Self::Expired => "expired",
+            Self::Gone => "gone",
+            Self::Stale => "stale",
             Self::Pass => "pass",
         }
     }
@@ -44,23 +51,41 @@ impl CacheOutcome {
     }
 }
 
-/// The header's value for an outcome.
-///
-/// `ttl` is how long the entry stays fresh; `collapsed` says that the request waited for another's fetch.
-pub fn cache_status(outcome: CacheOutcome, ttl: Duration, collapsed: bool) -> HeaderValue {
-    let ttl = ttl.as_secs();
+/// How long an entry stays fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ttl {
+    /// For this much longer.
+    Left(Duration),
+    /// It has not been for this long.
+    Over(Duration),
+}
+
+/// The header's value for an outcome; `collapsed` says that the request waited for another's fetch.
+pub fn cache_status(outcome: CacheOutcome, ttl: Ttl, collapsed: bool) -> HeaderValue {
     let mut text = String::with_capacity(64);
+    text.push_str(match outcome {
+        CacheOutcome::Hit | CacheOutcome::Stale => "callboard; hit",
+        CacheOutcome::Miss => "callboard; fwd=uri-miss; stored",
+        CacheOutcome::Revalidated => "callboard; fwd=stale; fwd-status=304; stored",
+        CacheOutcome::Expired => "callboard; fwd=stale; fwd-status=200; stored",
+        CacheOutcome::Gone => "callboard; fwd=stale; fwd-status=404; stored",
+        CacheOutcome::Pass => "callboard; fwd=uri-miss",
+    });
     // Writing to a String can't fail.
-    let _ = match outcome {
-        CacheOutcome::Hit => write!(text, "callboard; hit; ttl={ttl}; detail=memory"),
-        CacheOutcome::Miss => write!(text, "callboard; fwd=uri-miss; stored; ttl={ttl}"),
-        CacheOutcome::Revalidated => write!(text, "callboard; fwd=stale; fwd-status=304; stored; ttl={ttl}"),
-        CacheOutcome::Expired => write!(text, "callboard; fwd=stale; fwd-status=200; stored; ttl={ttl}"),
-        CacheOutcome::Pass => write!(text, "callboard; fwd=bypass; detail=large"),
+    let _ = match ttl {
+        _ if outcome == CacheOutcome::Pass => Ok(()),
+        Ttl::Left(left) => write!(text, "; ttl={}", left.as_secs()),
+        Ttl::Over(over) => write!(text, "; ttl=-{}", over.as_secs()),
     };
-    if collapsed {
+    if collapsed && !matches!(outcome, CacheOutcome::Hit | CacheOutcome::Stale) {
         text.push_str("; collapsed");
     }
+    text.push_str(match outcome {
+        CacheOutcome::Hit => "; detail=memory",
+        CacheOutcome::Stale => "; detail=stale-if-error",
+        CacheOutcome::Pass => "; detail=large",
+        _ => "",
+    });
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("callboard"))
 }
 
@@ -70,10 +95,22 @@ mod tests {
 
     #[test]
     fn the_header_says_what_happened() {
-        let ttl = Duration::from_millis(299_500);
-        assert_eq!(cache_status(CacheOutcome::Hit, ttl, false), "callboard; hit; ttl=299; detail=memory");
-        let miss = cache_status(CacheOutcome::Miss, ttl, true);
-        assert_eq!(miss, "callboard; fwd=uri-miss; stored; ttl=299; collapsed");
+        let left = Ttl::Left(Duration::from_millis(299_500));
+        for (outcome, ttl, collapsed, expected) in [
+            (CacheOutcome::Hit, left, false, "callboard; hit; ttl=299; detail=memory"),
+            (CacheOutcome::Hit, left, true, "callboard; hit; ttl=299; detail=memory"),
+            (CacheOutcome::Miss, left, true, "callboard; fwd=uri-miss; stored; ttl=299; collapsed"),
+            (CacheOutcome::Gone, left, false, "callboard; fwd=stale; fwd-status=404; stored; ttl=299"),
+            (
+                CacheOutcome::Stale,
+                Ttl::Over(Duration::from_secs(7)),
+                false,
+                "callboard; hit; ttl=-7; detail=stale-if-error",
+            ),
+            (CacheOutcome::Pass, left, true, "callboard; fwd=uri-miss; collapsed; detail=large"),
+        ] {
+            assert_eq!(cache_status(outcome, ttl, collapsed), expected);
+        }
     }
 
     #[test]

@@ -3,5 +3,7 @@
 pub mod cache_status;
 pub mod conditional;
 pub mod etag;
+pub mod host;
 pub mod multipart;
 pub mod range;
+pub mod rate_limit;

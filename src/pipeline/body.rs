@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use super::record::Record;
 use crate::storage::StoreError;
 
-/// A response's body: shared bytes, or a stream from storage. Carries the request's [`Record`] to its end, so that
+/// A response's body: shared bytes, or a stream from storage. Carries the request's record to its end, so that
 /// what is written down is what was sent.
 #[derive(Debug)]
 pub struct Body {

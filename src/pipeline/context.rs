@@ -10,19 +10,30 @@ use super::record::{Record, Recorder};
 use crate::auth::Principal;
 use crate::cache::Found;
 use crate::docs::{RouteClass, StorageKey};
+use crate::limit::Address;
 use crate::telemetry::{Scope, TraceId};
 
 /// A request on its way: its head, and what will be written down of it.
 #[derive(Debug)]
 pub(super) struct Context {
     head: Parts,
+    client: Address,
     record: Record,
 }
 
 impl Context {
-    pub(super) fn new(head: Parts, recorder: &Recorder) -> Self {
+    pub(super) fn new(head: Parts, client: Address, recorder: &Recorder) -> Self {
         let record = recorder.start(&head);
-        Self { head, record }
+        Self { head, client, record }
+    }
+
+    pub(super) fn head(&self) -> &Parts {
+        &self.head
+    }
+
+    /// Where the request comes from.
+    pub(super) const fn client(&self) -> Address {
+        self.client
     }
 
     pub(super) fn method(&self) -> &Method {

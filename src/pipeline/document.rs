@@ -10,7 +10,6 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use serde::de::IgnoredAny;
 
 use super::context::Context;
 use super::rejection::Rejection;
@@ -56,7 +55,7 @@ impl Documents {
     async fn find(&self, context: &mut Context, key: &StorageKey) -> Result<Found, StoreError> {
         let found = match self.cache.fresh(key) {
             Some(found) => found,
-            None => self.cache.get(key).await?,
+            None => self.cache.fetch(key).await?,
         };
         context.set_found(&found);
         Ok(found)
@@ -76,8 +75,9 @@ impl Documents {
                 cache_status: cache_status(found.outcome, found.ttl, found.collapsed),
             });
         }
-        if class == RouteClass::Metadata {
-            check_metadata(entry)?;
+        // Metadata leaves as it lies in storage, but only where it is the JSON that it says it is.
+        if class == RouteClass::Metadata && entry.broken_metadata {
+            return Err(Rejection::BrokenMetadata);
         }
         let validators = Validators { etag: entry.meta.etag.as_ref(), last_modified: entry.meta.last_modified };
         match conditional::evaluate(context.headers(), validators) {
@@ -180,7 +180,7 @@ impl Documents {
         if let Some(last_modified) = &entry.last_modified {
             headers.insert(LAST_MODIFIED, last_modified.clone());
         }
-        if found.outcome == CacheOutcome::Hit {
+        if matches!(found.outcome, CacheOutcome::Hit | CacheOutcome::Stale) {
             headers.insert(AGE, HeaderValue::from(self.cache.age(entry).as_secs()));
         }
     }
@@ -231,14 +231,4 @@ fn slice(whole: &Bytes, part: &Range<u64>) -> Bytes {
     let bounds = usize::try_from(part.start).ok().zip(usize::try_from(part.end).ok());
     let part = bounds.and_then(|(start, end)| whole.get(start..end));
     part.map(|part| whole.slice_ref(part)).unwrap_or_default()
-}
-
-/// Metadata leaves as it lies in storage, but only where it is the JSON that it says it is.
-fn check_metadata(entry: &Entry) -> Result<(), Rejection> {
-    match &entry.content {
-        Content::Body(body) => {
-            serde_json::from_slice::<IgnoredAny>(body).map(drop).map_err(|_| Rejection::BrokenMetadata)
-        }
-        Content::Large | Content::Absent => Ok(()),
-    }
 }

@@ -1,28 +1,32 @@
 //! Liveness and readiness, at the paths where Backstage has them
 //! (`@backstage/backend-defaults`, `src/entrypoints/rootHttpRouter/createHealthRouter.ts`).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::Body;
+use crate::storage::Reader;
 
-const LIVENESS: &str = "/.backstage/health/v1/liveness";
-const READINESS: &str = "/.backstage/health/v1/readiness";
+/// 200 while the program runs.
+pub const LIVENESS: &str = "/.backstage/health/v1/liveness";
+/// 200 once storage has answered and until the program is told to stop, else 503.
+pub const READINESS: &str = "/.backstage/health/v1/readiness";
 
 /// What the program knows of its own state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
-    storage_reached: AtomicBool,
+    storage: Arc<Reader>,
     draining: AtomicBool,
 }
 
 impl Health {
-    /// Storage has answered once since the start. A later outage does not undo it: taking every replica out of service
+    /// Ready as soon as `storage` has answered once. A later outage does not undo it: taking every replica out of service
     /// then would take the cached pages away too.
-    pub fn storage_reached(&self) {
-        self.storage_reached.store(true, Ordering::Relaxed);
+    pub fn new(storage: Arc<Reader>) -> Self {
+        Self { storage, draining: AtomicBool::new(false) }
     }
 
     /// The program is about to stop: send no new requests.
@@ -46,7 +50,7 @@ impl Health {
                 r#"{"status":"error","message":"Callboard is shutting down"}"#,
             );
         }
-        if !self.storage_reached.load(Ordering::Relaxed) {
+        if !self.storage.has_answered() {
             return answer(
                 StatusCode::SERVICE_UNAVAILABLE,
                 r#"{"status":"error","message":"Storage has not answered yet since the start: see the log, or run callboard check"}"#,

@@ -1,17 +1,24 @@
 //! A request's whole journey:
 //!
-//! 1. method: only GET and HEAD, and no request body;
-//! 2. health: answered without a credential, before anything else is looked at;
-//! 3. authenticate: bearer token or cookie → principal, which may also be refused here for what it may not do;
-//! 4. route: entity and path → storage key, or "not found"; unauthenticated callers learn nothing;
-//! 5. fetch: memory → one fetch → storage, by freshness;
-//! 6. respond: conditional, range, headers;
-//! 7. record: one access-log line, one span and the histograms, also for a client that left early.
+//! 1. host and target: one well-formed host (RFC 9112 §3.2), a target of bounded length;
+//! 2. method: only GET and HEAD, and no request body;
+//! 3. health: answered without a credential, before anything else is looked at;
+//! 4. authenticate: bearer token or cookie → principal, which may also be refused here for what it may not do; too many
+//!    bad tokens from one address, and unknown ones are not looked at any more;
+//! 5. admit: is the principal within its rate?
+//! 6. route: entity and path → storage key, or "not found"; unauthenticated callers learn nothing;
+//! 7. fetch: memory → one fetch → storage, by freshness;
+//! 8. respond: conditional, range, headers;
+//! 9. record: one access-log line, one span and the histograms, also for a client that left early.
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response};
+use bytes::Buf;
+use http::{Method, Request, Response, StatusCode};
+
+use http_body_util::BodyExt;
 
 use super::context::Context;
 use super::document::Documents;
@@ -21,34 +28,52 @@ use super::{Body, Health, Options};
 use crate::auth::{AuthError, Authenticator, Credential, Principal, Resource};
 use crate::cache::DocCache;
 use crate::docs::{Locator, Route, RouteClass};
+use crate::http::host;
+use crate::limit::{Address, Limited, Limiter};
 use crate::telemetry::{AccessLog, Instruments, Kind, Span, Tracing};
 
 /// Leads requests through the rooms.
 #[derive(Debug)]
 pub struct Journey {
     authenticator: Authenticator,
+    limiter: Arc<Limiter>,
     locator: Locator,
     documents: Documents,
     health: Arc<Health>,
     instruments: Arc<Instruments>,
     recorder: Recorder,
+    max_uri_bytes: usize,
+}
+
+/// The rooms that a journey leads through.
+#[derive(Debug)]
+pub struct Rooms {
+    /// Who asks.
+    pub authenticator: Authenticator,
+    /// How much one caller may ask for.
+    pub limiter: Arc<Limiter>,
+    /// What a path means.
+    pub locator: Locator,
+    /// Documents.
+    pub cache: Arc<DocCache>,
+    /// How the program is.
+    pub health: Arc<Health>,
+    /// What is counted.
+    pub instruments: Arc<Instruments>,
+    /// What is written down.
+    pub access_log: AccessLog,
 }
 
 impl Journey {
     /// A journey through these rooms.
-    pub fn new(
-        authenticator: Authenticator,
-        locator: Locator,
-        cache: Arc<DocCache>,
-        health: Arc<Health>,
-        instruments: Arc<Instruments>,
-        access_log: AccessLog,
-        options: Options,
-    ) -> Self {
+    pub fn new(rooms: Rooms, options: Options) -> Self {
+        let Rooms { authenticator, limiter, locator, cache, health, instruments, access_log } = rooms;
         instruments.token_results(AuthError::REASONS);
         Self {
             authenticator,
+            limiter,
             locator,
+            max_uri_bytes: options.max_uri_bytes,
             documents: Documents::new(cache, options),
             health,
             recorder: Recorder::new(Arc::clone(&instruments), access_log),
@@ -61,11 +86,12 @@ impl Journey {
         Self { recorder: self.recorder.traced(tracing), ..self }
     }
 
-    /// Answers a request. Every outcome is an answer; what went wrong is in its status, its body and the log.
-    pub async fn answer<B: http_body::Body>(&self, request: Request<B>) -> Response<Body> {
-        let has_body = !request.body().is_end_stream();
-        let (head, _unread) = request.into_parts();
-        let mut context = Context::new(head, &self.recorder);
+    /// Answers a request from a client at `client`. Every outcome is an answer; what went wrong is in its status, its
+    /// body and the log.
+    pub async fn answer<B: http_body::Body + Unpin>(&self, request: Request<B>, client: Address) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let has_body = !body.is_end_stream() && holds_data(body).await;
+        let mut context = Context::new(head, client, &self.recorder);
         let response = context.scope().run(pin!(self.respond(&mut context, has_body))).await;
         context.record(response)
     }
@@ -78,39 +104,97 @@ impl Journey {
     }
 
     async fn lead(&self, context: &mut Context, has_body: bool) -> Result<Response<Body>, Rejection> {
+        host::check(context.head())?;
+        self.check_target(context)?;
         check_method(context.method(), has_body)?;
         if let Some(response) = self.health.answer(context.path()) {
             context.set_health();
             return Ok(response);
         }
         let principal = self.authenticate(context).await?;
+        let admitted = self.admit(&principal);
+        // Also of one who is turned away it is written down who it was.
         context.set_principal(principal);
+        admitted?;
         let Route { class, key } = self.locator.locate(context.path()).ok_or(Rejection::NoSuchPath)?;
         context.set_key(&key);
         self.documents.answer(context, class, &key).await
+    }
+
+    fn check_target(&self, context: &Context) -> Result<(), Rejection> {
+        if context.target().len() > self.max_uri_bytes { Err(Rejection::UriTooLong) } else { Ok(()) }
     }
 
     async fn authenticate(&self, context: &mut Context) -> Result<Arc<Principal>, Rejection> {
         let class = RouteClass::of(context.path());
         context.set_route(class);
         let resource = if class == Some(RouteClass::Static) { Resource::StaticFile } else { Resource::Other };
-        let credential = self.credential(context.headers(), resource)?;
-        if let Some(principal) = self.authenticator.remembered(&credential) {
+        let credential = self.authenticator.credential(context.headers(), resource);
+        if let Ok(credential) = &credential
+            && let Some(principal) = self.authenticator.remembered(credential)
+        {
             self.instruments.token_remembered();
             return Ok(principal);
         }
-        let span = Span::child(Kind::Internal, "verify token");
-        let verdict = span.scope().run(pin!(self.authenticator.verify(&credential))).await;
-        let result = verdict.as_ref().map_or_else(|refused| refused.reason(), |_| "verified");
-        span.set("callboard.auth.result", result);
-        self.instruments.token_judged(result);
-        Ok(verdict?)
+        // Who shows nothing has tried nothing, and is told what to show: a load balancer's probe, a browser's first try.
+        if !matches!(credential, Ok(Credential::Absent)) {
+            self.limiter.attempt(context.client()).map_err(|limited| self.limited(limited))?;
+        }
+        let verdict = match credential {
+            Ok(credential) => self.verify(&credential).await,
+            Err(unreadable) => Err(unreadable),
+        };
+        self.instruments.token_judged(verdict.as_ref().map_or_else(|refused| refused.reason(), |_| "verified"));
+        verdict.map_err(|refused| {
+            if is_failed_attempt(&refused) {
+                self.limiter.attempt_failed(context.client());
+            }
+            refused.into()
+        })
     }
 
-    fn credential<'a>(&self, headers: &'a HeaderMap, resource: Resource) -> Result<Credential<'a>, Rejection> {
-        let found = self.authenticator.credential(headers, resource);
-        found.inspect_err(|refused| self.instruments.token_judged(refused.reason())).map_err(Rejection::from)
+    async fn verify(&self, credential: &Credential<'_>) -> Result<Arc<Principal>, AuthError> {
+        let span = Span::child(Kind::Internal, "verify token");
+        let verdict = span.scope().run(pin!(self.authenticator.verify(credential))).await;
+        span.set("callboard.auth.result", verdict.as_ref().map_or_else(|refused| refused.reason(), |_| "verified"));
+        verdict
     }
+
+    /// Whether the caller is within its rate. Who acts for others answers for what it sends.
+    fn admit(&self, principal: &Principal) -> Result<(), Rejection> {
+        let sender = principal.actor().unwrap_or(principal.subject());
+        self.limiter.request(sender).map_err(|limited| self.limited(limited))
+    }
+
+    fn limited(&self, limited: Limited) -> Rejection {
+        self.instruments.limits.exceeded(limited.reason);
+        Rejection::Limited(limited)
+    }
+}
+
+/// Whether a token was shown and is no good. One whose keys can't be had is not to blame; one of a caller who is known
+/// and may not read is, since it is verified anew each time.
+fn is_failed_attempt(refused: &AuthError) -> bool {
+    !matches!(refused, AuthError::Missing) && refused.status() != StatusCode::SERVICE_UNAVAILABLE
+}
+
+/// Whether a body that has not ended yet holds anything. Some HTTP/2 clients end an empty one in a frame of its own, and
+/// it may be chunked and empty; whoever takes longer to say so is taken at the header's word.
+async fn holds_data(mut body: impl http_body::Body + Unpin) -> bool {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    if body.size_hint().lower() > 0 {
+        return true;
+    }
+    let data = async {
+        loop {
+            match body.frame().await {
+                None => return false,
+                Some(Ok(frame)) if frame.data_ref().is_none_or(|data| !data.has_remaining()) => {}
+                Some(_) => return true,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, data).await.unwrap_or(true)
 }
 
 fn check_method(method: &Method, has_body: bool) -> Result<(), Rejection> {

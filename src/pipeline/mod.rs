@@ -10,6 +10,6 @@ mod record;
 mod rejection;
 
 pub use body::Body;
-pub use health::Health;
-pub use journey::Journey;
+pub use health::{Health, LIVENESS, READINESS};
+pub use journey::{Journey, Rooms};
 pub use options::Options;

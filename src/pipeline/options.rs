@@ -2,11 +2,13 @@
 
 use http::HeaderValue;
 
-/// Response headers that operators choose.
+/// Response headers that operators choose, and how much of a request is read.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// `Cache-Control` of files whose names may get new content.
     pub cache_control: HeaderValue,
     /// `Cache-Control` of files whose names carry a hash of their content.
     pub cache_control_fingerprinted: HeaderValue,
+    /// Bytes of a request's path and query.
+    pub max_uri_bytes: usize,
 }

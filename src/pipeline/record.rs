@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, Uri};
 
 use crate::auth::Principal;
+use crate::chain::chain;
 use crate::docs::StorageKey;
 use crate::http::cache_status::CacheOutcome;
 use crate::storage::StoreError;
@@ -103,7 +104,7 @@ impl Record {
     pub(super) fn cut_off(&mut self, error: &StoreError) {
         self.reason = Some(error.as_str());
         let key = self.key.as_ref().map(tracing::field::display);
-        let (error, trace_id) = (error.chain(), self.trace_id);
+        let (error, trace_id) = (chain(error), self.trace_id);
         tracing::warn!(key, error, %trace_id, "storage failed in the middle of a document");
     }
 

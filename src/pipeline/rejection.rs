@@ -12,9 +12,14 @@ use serde::Serialize;
 use super::Body;
 use super::context::Context;
 use crate::auth::AuthError;
+use crate::chain::chain;
 use crate::docs::RouteClass;
 use crate::http::cache_status::CACHE_STATUS;
+use crate::http::host::WrongHost;
+use crate::http::rate_limit;
+use crate::limit::Limited;
 use crate::storage::StoreError;
+use crate::telemetry::LimitReason;
 
 /// When it is worth asking again after storage failed: soon, since most failures are short.
 const STORAGE_RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -48,12 +53,18 @@ struct ResponsePart {
 /// Why a request gets no document.
 #[derive(Debug, Clone)]
 pub(super) enum Rejection {
+    /// Whom the request is for is not said, or not so that there is one way to read it.
+    Host(WrongHost),
+    /// The request's target is too long.
+    UriTooLong,
     /// A method other than GET and HEAD.
     Method,
     /// A GET or HEAD with a body.
     RequestBody,
     /// The caller is unknown or may not read.
     Auth(AuthError),
+    /// The caller has asked for too much.
+    Limited(Limited),
     /// The path can't mean any file.
     NoSuchPath,
     /// The path means a file, and storage has none.
@@ -79,6 +90,12 @@ pub(super) enum Rejection {
 impl From<AuthError> for Rejection {
     fn from(error: AuthError) -> Self {
         Self::Auth(error)
+    }
+}
+
+impl From<WrongHost> for Rejection {
+    fn from(wrong: WrongHost) -> Self {
+        Self::Host(wrong)
     }
 }
 
@@ -111,14 +128,19 @@ impl Rejection {
         if let Some((name, value)) = self.header() {
             headers.insert(name, value);
         }
+        if let Self::Limited(Limited { reason, burst, window, wait }) = self {
+            headers.extend(rate_limit::exhausted(reason.as_str(), burst, window, wait));
+        }
         response
     }
 
     fn status(&self) -> StatusCode {
         match self {
+            Self::Host(_) | Self::RequestBody => StatusCode::BAD_REQUEST,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::Auth(error) => error.status(),
+            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NoSuchPath | Self::Absent { .. } => StatusCode::NOT_FOUND,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -132,7 +154,10 @@ impl Rejection {
         match self {
             Self::Method => "Documents can only be read here: use GET or HEAD.".into(),
             Self::RequestBody => "A GET or HEAD request must come without a body: send none.".into(),
+            Self::Host(wrong) => host_message(*wrong).into(),
+            Self::UriTooLong => "The path and query are too long: see callboard.limits.maxUriBytes.".into(),
             Self::Auth(error) => error.public_message(),
+            Self::Limited(limited) => limited_message(limited),
             Self::NoSuchPath => "No document can have this path: it is \
                 /static/docs/{namespace}/{kind}/{name}/{file} or /metadata/techdocs/{namespace}/{kind}/{name}."
                 .into(),
@@ -158,7 +183,10 @@ impl Rejection {
         match self {
             Self::Method => "method",
             Self::RequestBody => "request_body",
+            Self::Host(_) => "host",
+            Self::UriTooLong => "uri_too_long",
             Self::Auth(error) => error.reason(),
+            Self::Limited(limited) => limited.reason.as_str(),
             Self::NoSuchPath => "no_such_path",
             Self::Absent { .. } => "absent",
             Self::PreconditionFailed => "precondition_failed",
@@ -183,7 +211,8 @@ impl Rejection {
             }
             Self::BrokenMetadata | Self::Storage(_) => Some(retry_after(STORAGE_RETRY_AFTER)),
             Self::Absent { cache_status, .. } => Some((CACHE_STATUS, cache_status.clone())),
-            Self::RequestBody | Self::NoSuchPath | Self::PreconditionFailed => None,
+            Self::Limited(limited) => Some(retry_after(limited.wait)),
+            Self::Host(_) | Self::UriTooLong | Self::RequestBody | Self::NoSuchPath | Self::PreconditionFailed => None,
         }
     }
 
@@ -192,11 +221,11 @@ impl Rejection {
         let (path, trace_id) = (context.path(), context.trace_id());
         match self {
             Self::Auth(error) => {
-                let (reason, error) = (error.reason(), error_chain(error));
+                let (reason, error) = (error.reason(), chain(error));
                 tracing::info!(path, reason, error, %trace_id, "caller refused");
             }
             Self::Storage(error) => {
-                let (reason, error) = (error.as_str(), error.chain());
+                let (reason, error) = (error.as_str(), chain(error));
                 tracing::warn!(path, reason, error, %trace_id, "storage failed");
             }
             Self::BrokenMetadata => tracing::warn!(path, %trace_id, "techdocs_metadata.json is not JSON"),
@@ -217,6 +246,29 @@ fn storage_status(error: &StoreError) -> StatusCode {
     }
 }
 
+fn host_message(wrong: WrongHost) -> &'static str {
+    match wrong {
+        WrongHost::Missing => "The request does not say which host it is for: send a Host header.",
+        WrongHost::Several => "The request has several Host headers: send one.",
+        WrongHost::Malformed => "The request's host is malformed: it is a name or an address, and a port if need be.",
+        WrongHost::Contradictory => "The request's Host header and its :authority differ: send one of them.",
+    }
+}
+
+fn limited_message(limited: &Limited) -> Cow<'static, str> {
+    let seconds = rate_limit::whole_seconds(limited.wait);
+    match limited.reason {
+        LimitReason::FailedAuthentication => format!(
+            "Too many tokens from this address were no good lately, so that unknown ones are not looked at: try again \
+             in {seconds} s."
+        ),
+        LimitReason::Principal | LimitReason::ConnectionsPerAddress => {
+            format!("Too many requests: try again in {seconds} s.")
+        }
+    }
+    .into()
+}
+
 fn storage_message(error: &StoreError) -> &'static str {
     match error {
         StoreError::Absent => "The site has no such file: check the path, and that the site has been published.",
@@ -233,7 +285,7 @@ fn storage_message(error: &StoreError) -> &'static str {
 }
 
 fn retry_after(after: Duration) -> (HeaderName, HeaderValue) {
-    (RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)))
+    (RETRY_AFTER, HeaderValue::from(rate_limit::whole_seconds(after)))
 }
 
 /// The names that Backstage gives these statuses; where it has none, one in its manner.
@@ -245,22 +297,12 @@ fn error_name(status: StatusCode) -> &'static str {
         StatusCode::NOT_FOUND => "NotFoundError",
         StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowedError",
         StatusCode::PRECONDITION_FAILED => "PreconditionFailedError",
+        StatusCode::URI_TOO_LONG => "UriTooLongError",
+        StatusCode::TOO_MANY_REQUESTS => "TooManyRequestsError",
         StatusCode::RANGE_NOT_SATISFIABLE => "RangeNotSatisfiableError",
         StatusCode::BAD_GATEWAY => "BadGatewayError",
         StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailableError",
         StatusCode::GATEWAY_TIMEOUT => "GatewayTimeoutError",
         _ => "InternalServerError",
     }
-}
-
-/// An error and its causes in one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }

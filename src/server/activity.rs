@@ -1,7 +1,9 @@
 //! What a connection is doing, so that one which does nothing can be closed.
 //!
-//! hyper bounds how long an HTTP/1 header may take. It does not bound a connection on which nothing was ever sent, an
-//! idle HTTP/2 connection, or a client that stops reading; this does, for all protocols alike.
+//! hyper bounds how long an HTTP/1 header may take, and an idle connection by the same time. It does not bound one on
+//! which nothing was ever sent, an idle HTTP/2 connection, or a client that stops reading. This does all of it, with a
+//! patience for each: a header that has begun should be whole soon, while an idle connection must outlast the patience
+//! of the load balancer in front, which would otherwise send a request just when it is closed.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::Instant;
@@ -29,11 +32,20 @@ pub(super) struct Activity {
     sending: AtomicUsize,
     /// Whether the client's side of the socket takes no more bytes.
     blocked: AtomicBool,
+    /// Milliseconds after `opened` when the header that is being read began; [`NO_HEADER`] where none is.
+    header_since: AtomicU64,
+    /// Whether it is known to be HTTP/2, where bytes that come in need not be of a header.
+    is_h2: AtomicBool,
 }
+
+/// No header is being read.
+const NO_HEADER: u64 = u64::MAX;
 
 /// Why a connection should be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inactive {
+    /// A request's header is not whole after too long; on a new connection also where none has begun.
+    Unheaded,
     /// No request for too long.
     Idle,
     /// An answer is there and the client does not take it.
@@ -48,21 +60,24 @@ impl Activity {
             answering: AtomicUsize::new(0),
             sending: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
+            // The first request is due from the start.
+            header_since: AtomicU64::new(0),
+            is_h2: AtomicBool::new(false),
         })
     }
 
     /// Waits until the connection has done nothing for longer than `limits` allow.
     pub(super) async fn inactive(&self, limits: &Limits) -> Inactive {
-        // What the connection does may change while this sleeps, so no sleep is longer than the shorter patience.
-        let longest_sleep = limits.header_read_timeout.min(limits.write_timeout);
+        // What the connection does may change while this sleeps, so no sleep is longer than the shortest patience.
+        let longest_sleep = limits.header_read_timeout.min(limits.idle_timeout).min(limits.write_timeout);
         loop {
             let left = match self.lack() {
                 Some(lack) => {
-                    let patience = match lack {
-                        Inactive::Idle => limits.header_read_timeout,
-                        Inactive::Stalled => limits.write_timeout,
+                    let left = match lack {
+                        Inactive::Unheaded => limits.header_read_timeout.saturating_sub(self.reading_header()),
+                        Inactive::Idle => limits.idle_timeout.saturating_sub(self.quiet()),
+                        Inactive::Stalled => limits.write_timeout.saturating_sub(self.quiet()),
                     };
-                    let left = patience.saturating_sub(self.quiet());
                     if left.is_zero() {
                         return lack;
                     }
@@ -78,28 +93,56 @@ impl Activity {
     fn lack(&self) -> Option<Inactive> {
         let is_answering = self.answering.load(Ordering::Relaxed) > 0;
         let is_sending = self.sending.load(Ordering::Relaxed) > 0;
+        let has_header = self.header_since.load(Ordering::Relaxed) != NO_HEADER;
         if self.blocked.load(Ordering::Relaxed) || (is_sending && !is_answering) {
             Some(Inactive::Stalled)
+        } else if is_answering {
+            None
         } else {
-            (!is_answering).then_some(Inactive::Idle)
+            Some(if has_header { Inactive::Unheaded } else { Inactive::Idle })
         }
+    }
+
+    /// For how long a header has been read.
+    fn reading_header(&self) -> Duration {
+        self.since(self.header_since.load(Ordering::Relaxed))
     }
 
     /// How long nothing has happened.
     fn quiet(&self) -> Duration {
-        self.opened.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+        self.since(self.last.load(Ordering::Relaxed))
+    }
+
+    fn since(&self, millis: u64) -> Duration {
+        self.opened.elapsed().saturating_sub(Duration::from_millis(millis))
     }
 
     /// A request has come in; it is being answered until the guard is dropped.
-    pub(super) fn answering(self: &Arc<Self>) -> Answering {
+    pub(super) fn answering(self: &Arc<Self>, version: Version) -> Answering {
         self.progress();
+        self.header_since.store(NO_HEADER, Ordering::Relaxed);
+        if version == Version::HTTP_2 {
+            self.is_h2.store(true, Ordering::Relaxed);
+        }
         self.answering.fetch_add(1, Ordering::Relaxed);
         Answering(Arc::clone(self))
     }
 
+    /// Bytes have come in. In HTTP/1, and between two requests, they begin a header. A header whose first bytes came
+    /// along with the request before is noticed with the next that come, and so has the idle patience before.
+    fn read(&self) {
+        let is_between = self.answering.load(Ordering::Relaxed) == 0 && !self.is_h2.load(Ordering::Relaxed);
+        if is_between && self.header_since.load(Ordering::Relaxed) == NO_HEADER {
+            self.header_since.store(self.millis(), Ordering::Relaxed);
+        }
+    }
+
     fn progress(&self) {
-        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(millis, Ordering::Relaxed);
+        self.last.store(self.millis(), Ordering::Relaxed);
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NO_HEADER - 1)
     }
 }
 
@@ -184,7 +227,12 @@ impl<I: Read + Unpin> Read for WatchedIo<I> {
         context: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
+        let polled = Pin::new(&mut self.io).poll_read(context, buffer);
+        // The end of what the client sends counts as well, which does no harm: the connection is over then.
+        if matches!(polled, Poll::Ready(Ok(()))) {
+            self.activity.read();
+        }
+        polled
     }
 }
 
@@ -217,46 +265,4 @@ impl<I: Write + Unpin> Write for WatchedIo<I> {
 }
 
 #[cfg(test)]
-mod tests {
-    use http_body_util::Full;
-
-    use super::*;
-
-    fn limits() -> Limits {
-        Limits {
-            max_connections: 1,
-            header_read_timeout: Duration::from_secs(15),
-            write_timeout: Duration::from_secs(30),
-            max_header_bytes: 32 * 1024,
-            max_headers: 100,
-            max_h2_streams: 100,
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_connection_is_idle() {
-        let start = Instant::now();
-        assert_eq!(Activity::new().inactive(&limits()).await, Inactive::Idle);
-        assert_eq!(start.elapsed(), Duration::from_secs(15));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_take_its_answer_is_stalled() {
-        let activity = Activity::new();
-        let answer = activity.answering().send(Full::new(Bytes::from_static(b"x")));
-        let start = Instant::now();
-        assert_eq!(activity.inactive(&limits()).await, Inactive::Stalled);
-        assert_eq!(start.elapsed(), Duration::from_secs(30));
-        drop(answer);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_waits_for_storage_is_not_inactive() {
-        let activity = Activity::new();
-        let answering = activity.answering();
-        let limits = limits();
-        let watch = activity.inactive(&limits);
-        assert!(tokio::time::timeout(Duration::from_secs(300), watch).await.is_err());
-        drop(answering);
-    }
-}
+mod tests;

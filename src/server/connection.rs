@@ -6,6 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -13,6 +15,7 @@ use tokio::net::TcpStream;
 
 use super::activity::{Activity, Inactive, WatchedIo};
 use super::{Handler, Limits, Stop};
+use crate::limit::Address;
 
 /// hyper's own bound on header fields. Naming even the same number makes it allocate per request, so it is only named
 /// where it differs.
@@ -30,8 +33,9 @@ impl Connector {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_read_timeout)
+            // hyper's would run while a connection is idle too, which has a patience of its own: see `activity.rs`.
+            .header_read_timeout(None)
+            // For what is read and for what is written alike.
             .max_buf_size(limits.max_header_bytes);
         if limits.max_headers != HYPER_MAX_HEADERS {
             builder.http1().max_headers(limits.max_headers);
@@ -40,18 +44,22 @@ impl Connector {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.max_h2_streams)
+            .max_pending_accept_reset_streams(limits.max_h2_pending_resets)
+            .max_local_error_reset_streams(limits.max_h2_error_resets)
+            .max_send_buf_size(limits.max_h2_send_buffer_bytes)
             .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
         Self { builder, limits }
     }
 
-    /// Serves requests on `socket` until the client leaves, does nothing for too long, or the program stops.
-    pub(super) async fn serve(&self, socket: TcpStream, handler: Arc<impl Handler>, mut stop: Stop) {
+    /// Serves requests on `socket`, which comes from `client`, until the client leaves, does nothing for too long, or
+    /// the program stops.
+    pub(super) async fn serve(&self, socket: TcpStream, client: Address, handler: Arc<impl Handler>, mut stop: Stop) {
         let activity = Activity::new();
-        let service = service_fn(|request| {
-            let answering = activity.answering();
+        let service = service_fn(|request: Request<Incoming>| {
+            let answering = activity.answering(request.version());
             let handler = Arc::clone(&handler);
             async move {
-                let response = handler.answer(request).await;
+                let response = handler.answer(request, client).await;
                 Ok::<_, Infallible>(response.map(|body| answering.send(body)))
             }
         });
@@ -67,7 +75,7 @@ impl Connector {
                     connection.as_mut().graceful_shutdown();
                 }
                 inactive = activity.inactive(&self.limits) => {
-                    if inactive == Inactive::Idle && !is_closing {
+                    if inactive != Inactive::Stalled && !is_closing {
                         connection.as_mut().graceful_shutdown();
                         // One look, so that it can say goodbye; whoever does not leave then is left.
                         poll_fn(|context| {

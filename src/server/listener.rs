@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 
 use super::Limits;
 use super::connection::Connector;
+use super::places::{Place, Places};
+use crate::limit::Address;
 use crate::pipeline::{Body, Journey};
+use crate::telemetry::{Instruments, ListenerName};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -22,13 +25,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What answers requests.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request; every outcome is an answer.
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+    /// Answers one request from a client at `client`; every outcome is an answer.
+    fn answer(&self, request: Request<Incoming>, client: Address) -> impl Future<Output = Response<Body>> + Send;
 }
 
 impl Handler for Journey {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        Journey::answer(self, request).await
+    async fn answer(&self, request: Request<Incoming>, client: Address) -> Response<Body> {
+        Journey::answer(self, request, client).await
     }
 }
 
@@ -54,6 +57,7 @@ impl Stop {
 pub struct Listener {
     socket: TcpListener,
     limits: Limits,
+    places: Arc<Places>,
 }
 
 impl Listener {
@@ -61,12 +65,18 @@ impl Listener {
     ///
     /// # Errors
     /// Where the system refuses the address.
-    pub fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
+    pub fn bind(
+        address: SocketAddr,
+        limits: Limits,
+        name: ListenerName,
+        instruments: Arc<Instruments>,
+    ) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A restart must not wait for connections of the last run to time out.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self { socket: socket.listen(BACKLOG)?, limits })
+        let places = Places::new(&limits, name, instruments);
+        Ok(Self { socket: socket.listen(BACKLOG)?, limits, places })
     }
 
     /// The address, with the port that the system chose where 0 was asked for.
@@ -81,19 +91,18 @@ impl Listener {
     /// had to be broken off.
     pub async fn serve(self, handler: Arc<impl Handler>, mut stop: Stop, grace: Duration) -> usize {
         let connector = Arc::new(Connector::new(self.limits.clone()));
-        let places = Arc::new(Semaphore::new(self.limits.max_connections));
         let mut connections = tokio::task::JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 () = stop.requested() => break,
-                accepted = accept(&self.socket, &places) => accepted,
+                accepted = accept(&self.socket, &self.places) => accepted,
             };
             // Those that have ended must not pile up.
             while connections.try_join_next().is_some() {}
             let Some((socket, place)) = accepted else { continue };
             let (connector, handler, stop) = (Arc::clone(&connector), Arc::clone(&handler), stop.clone());
             connections.spawn(async move {
-                connector.serve(socket, handler, stop).await;
+                connector.serve(socket, place.address(), handler, stop).await;
                 drop(place);
             });
         }
@@ -104,13 +113,13 @@ impl Listener {
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+/// The next connection that there is a place for; `None` is a try that came to nothing.
+async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Option<(TcpStream, Place)> {
+    let vacancy = places.vacancy().await?;
     match listener.accept().await {
-        Ok((socket, _)) => {
+        Ok((socket, peer)) => {
+            // The socket of one who has too many is closed here, by being dropped.
+            let place = vacancy.fill(Address::from(peer.ip()))?;
             // Answers are written whole, so there is nothing to be gained by waiting for more.
             let _ = socket.set_nodelay(true);
             Some((socket, place))

@@ -4,6 +4,7 @@ mod activity;
 mod connection;
 mod listener;
 mod options;
+mod places;
 
 pub use listener::{Handler, Listener, Stop};
 pub use options::*;

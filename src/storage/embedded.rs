@@ -1,5 +1,7 @@
 //! Files inside the binary: the sample site.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -16,21 +18,27 @@ pub struct EmbeddedStore {
     /// The site's entity, `{namespace}/{kind}/{name}`.
     entity: &'static str,
     files: &'static Dir<'static>,
+    /// When the site was built, in seconds since the Unix epoch.
+    built_at: u64,
 }
 
 impl EmbeddedStore {
-    /// A store that holds `files` as the site of `entity`.
-    pub const fn new(entity: &'static str, files: &'static Dir<'static>) -> Self {
-        Self { entity, files }
+    /// A store that holds `files` as the site of `entity`, built at so many seconds since the Unix epoch.
+    pub const fn new(entity: &'static str, files: &'static Dir<'static>, built_at: u64) -> Self {
+        Self { entity, files, built_at }
     }
 
     fn find(&self, key: &StorageKey) -> Result<(&'static [u8], ObjectMeta), StoreError> {
         let file = (key.entity() == self.entity).then(|| self.files.get_file(key.file())).flatten();
         let contents = file.ok_or(StoreError::Absent)?.contents();
-        // There is no time at which the files were written; a hash tells one build's from another's.
+        // Pages of different builds may have the same time, so it is a hash that tells them apart.
         let hash = digest(&SHA256, contents);
         let tag: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let meta = ObjectMeta { size: contents.len() as u64, etag: ETag::from_store(&tag), last_modified: None };
+        let meta = ObjectMeta {
+            size: contents.len() as u64,
+            etag: ETag::from_store(&tag),
+            last_modified: Some(UNIX_EPOCH + Duration::from_secs(self.built_at)),
+        };
         Ok((contents, meta))
     }
 }

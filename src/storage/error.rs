@@ -78,16 +78,4 @@ impl StoreError {
     pub(super) const fn is_answer(&self) -> bool {
         matches!(self, Self::Absent | Self::NotModified | Self::Changed)
     }
-
-    /// The error and its causes in one line, for the log.
-    pub fn chain(&self) -> String {
-        let mut line = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            line.push_str(": ");
-            line.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        line
-    }
 }

@@ -2,22 +2,27 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::StoreError;
 
-/// Lets `places` operations run and `queue` more wait; whoever comes beyond that is turned away at once.
+/// Lets `places` operations run and `queue` more wait, none for longer than `patience`; whoever comes beyond that is
+/// turned away at once. A store that hangs holds its places until their deadline: without a patience of its own the
+/// whole queue would wait as long, for nothing.
 #[derive(Debug)]
 pub(super) struct Gate {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
     queue: usize,
+    patience: Duration,
 }
 
 impl Gate {
-    pub(super) fn new(places: usize, queue: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), waiting: AtomicUsize::new(0), queue }
+    pub(super) fn new(places: usize, queue: usize, patience: Duration) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), waiting: AtomicUsize::new(0), queue, patience }
     }
 
     /// A place, held until it is dropped.
@@ -26,7 +31,11 @@ impl Gate {
             return Ok(place);
         }
         let _waiting = self.queue_up()?;
-        Arc::clone(&self.places).acquire_owned().await.map_err(|_| StoreError::Busy)
+        let turn = Arc::clone(&self.places).acquire_owned();
+        match timeout(self.patience, turn).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(StoreError::Busy),
+        }
     }
 
     fn queue_up(&self) -> Result<Waiting<'_>, StoreError> {
@@ -52,7 +61,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_beyond_the_queue_is_turned_away() {
-        let gate = Arc::new(Gate::new(1, 1));
+        let gate = Arc::new(Gate::new(1, 1, Duration::from_secs(60)));
         let first = gate.enter().await.unwrap();
         let second = tokio::spawn({
             let gate = Arc::clone(&gate);
@@ -64,6 +73,16 @@ mod tests {
         assert!(matches!(gate.enter().await, Err(StoreError::Busy)));
         drop(first);
         second.await.unwrap().unwrap();
+        assert_eq!(gate.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_longer_than_the_patience() {
+        let gate = Gate::new(1, 8, Duration::from_secs(1));
+        let _first = gate.enter().await.unwrap();
+        let start = tokio::time::Instant::now();
+        assert!(matches!(gate.enter().await, Err(StoreError::Busy)));
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
         assert_eq!(gate.waiting.load(Ordering::Relaxed), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -69,7 +69,8 @@ impl DocStore for LocalStore {
             }
             let range = options.range.unwrap_or(0..meta.size);
             file.seek(SeekFrom::Start(range.start)).map_err(StoreError::unavailable)?;
-            Ok(Object { meta, body: chunks(file, range).boxed() })
+            let body = chunks(file, &meta, range).boxed();
+            Ok(Object { meta, body })
         })
         .await
     }
@@ -94,7 +95,12 @@ fn open(root: &Dir, key: &StorageKey) -> Result<(File, ObjectMeta), StoreError> 
     let mut options = OpenOptions::new();
     // Without this flag, opening a named pipe waits for a writer.
     options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    let file = root.open_with(Path::new(key.as_str()), &options).map_err(error)?;
+    let file = root.open_with(Path::new(key.as_str()), &options).map_err(|refusal| {
+        if leaves_root(&refusal) {
+            tracing::warn!(%key, "a symbolic link leads out of the folder, or is absolute: it is not followed");
+        }
+        error(refusal)
+    })?;
     let metadata = file.metadata().map_err(error)?;
     // A folder, a pipe or a device is no document.
     if !metadata.is_file() {
@@ -104,9 +110,10 @@ fn open(root: &Dir, key: &StorageKey) -> Result<(File, ObjectMeta), StoreError> 
 }
 
 fn object_meta(metadata: &Metadata) -> ObjectMeta {
-    // Nanoseconds and the inode tell apart what was written twice within a second, or replaced by a rename.
-    let (inode, size) = (metadata.ino(), metadata.size());
-    let tag = format!("{inode:x}-{:x}.{:x}-{size:x}", metadata.mtime(), metadata.mtime_nsec());
+    // Nanoseconds tell apart what was written twice within a second. The inode would too, but replicas that each have a
+    // copy of the folder would never agree.
+    let size = metadata.size();
+    let tag = format!("{:x}.{:x}-{size:x}", metadata.mtime(), metadata.mtime_nsec());
     let seconds = u64::try_from(metadata.mtime()).ok();
     ObjectMeta {
         size,
@@ -120,40 +127,50 @@ fn error(error: io::Error) -> StoreError {
     match error.kind() {
         // The last two: a folder on the way is a file, or a name is longer than any that the file system holds.
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => StoreError::Absent,
-        // cap-std answers so for a path that would leave the folder, as the kernel does for one it may not read.
-        io::ErrorKind::PermissionDenied if leaves_root(&error) => StoreError::Absent,
+        _ if leaves_root(&error) => StoreError::Absent,
         io::ErrorKind::PermissionDenied => StoreError::denied(error),
         _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => StoreError::Absent,
         _ => StoreError::unavailable(error),
     }
 }
 
-/// Whether the refusal came from the sandbox (which has no errno) rather than from the file's permissions.
+/// Whether the refusal came from the sandbox, which has no errno, rather than from the file's permissions.
 fn leaves_root(error: &io::Error) -> bool {
-    error.raw_os_error().is_none()
+    error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none()
 }
 
-fn chunks(file: File, range: Range<u64>) -> impl futures_util::Stream<Item = Result<Bytes, StoreError>> + Send {
-    let file = Arc::new(std::sync::Mutex::new(file));
-    stream::try_unfold((file, range), |(file, range)| async move {
-        if range.is_empty() {
-            return Ok(None);
+/// The bytes of `range`; an error at the end where the file was written to meanwhile.
+fn chunks(
+    file: File,
+    meta: &ObjectMeta,
+    range: Range<u64>,
+) -> impl futures_util::Stream<Item = Result<Bytes, StoreError>> + Send + use<> {
+    let (file, tag) = (Arc::new(Mutex::new(file)), meta.etag.clone());
+    stream::try_unfold(Some(range), move |left| {
+        let (file, tag) = (Arc::clone(&file), tag.clone());
+        async move {
+            let Some(range) = left else { return Ok(None) };
+            let wanted = CHUNK_BYTES.min(range.end - range.start);
+            let read = spawn_blocking(move || read_chunk(&file, wanted, tag.as_ref()));
+            let (chunk, is_unchanged) = read.await.map_err(|_| StoreError::Abandoned)?.map_err(error)?;
+            let rest = range.start + chunk.len() as u64..range.end;
+            // A file that got shorter: whoever reads counts the bytes and calls the object truncated.
+            let is_over = rest.is_empty() || chunk.is_empty();
+            if is_over && !is_unchanged {
+                return Err(StoreError::Changed);
+            }
+            Ok(Some((Bytes::from(chunk), (!is_over).then_some(rest))))
         }
-        let wanted = CHUNK_BYTES.min(range.end - range.start);
-        let reader = Arc::clone(&file);
-        let read = spawn_blocking(move || {
-            let mut chunk = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
-            let mut file = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            (&mut *file).take(wanted).read_to_end(&mut chunk).map(|_| chunk)
-        });
-        let chunk = read.await.map_err(|_| StoreError::Abandoned)?.map_err(StoreError::unavailable)?;
-        // A file that got shorter meanwhile: whoever reads counts the bytes and calls the object truncated.
-        if chunk.is_empty() {
-            return Ok(None);
-        }
-        let rest = range.start + chunk.len() as u64..range.end;
-        Ok(Some((Bytes::from(chunk), (file, rest))))
     })
+}
+
+/// The next bytes of a file, at most `wanted`, and whether it is still the one that has `tag`.
+fn read_chunk(file: &Mutex<File>, wanted: u64, tag: Option<&ETag>) -> io::Result<(Vec<u8>, bool)> {
+    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut chunk = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+    (&mut *file).take(wanted).read_to_end(&mut chunk)?;
+    let is_unchanged = object_meta(&file.metadata()?).etag.as_ref() == tag;
+    Ok((chunk, is_unchanged))
 }
 
 /// Collects the files below `folder`; symbolic links are not followed, so that a loop can't catch it.
@@ -221,6 +238,16 @@ mod tests {
         assert!(matches!(read(&store, "index.html", known).await, Err(StoreError::NotModified)));
         let other = GetOptions { if_match: ETag::from_store("other"), ..GetOptions::default() };
         assert!(matches!(read(&store, "index.html", other).await, Err(StoreError::Changed)));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_written_to_while_it_is_read_is_an_error() {
+        let (root, store) = site();
+        let file = root.path().join("docs/default/component/shop/index.html");
+        let object = store.get(&key("index.html"), &GetOptions::default()).await.unwrap();
+        fs::write(&file, "9876543210").unwrap();
+        let chunks: Result<Vec<Bytes>, _> = object.body.try_collect().await;
+        assert!(matches!(chunks, Err(StoreError::Changed)), "{chunks:?}");
     }
 
     #[tokio::test]

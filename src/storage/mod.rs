@@ -24,7 +24,7 @@ pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use local::LocalStore;
 pub use options::*;
-pub use reader::{Reader, Whole};
+pub use reader::{Contact, Reader, Whole};
 pub use s3::S3Store;
 
 /// A store that documents are read from.

@@ -19,6 +19,8 @@ pub struct Options {
     pub max_concurrent: usize,
     /// How many more may wait for a place; beyond that the answer is 503 at once.
     pub max_queue: usize,
+    /// How long one of them waits before it is 503 as well.
+    pub queue_timeout: Duration,
     /// How many large objects stream at a time: slow readers must not use up the places of everyone else's misses.
     pub max_streams: usize,
 }

@@ -1,6 +1,7 @@
 //! How the rest of the program reads: with deadlines, and a bounded number of operations at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,6 +27,16 @@ pub struct Reader {
     instruments: Arc<Instruments>,
     /// For spans: which store it is.
     origin: Origin,
+    has_answered: AtomicBool,
+}
+
+/// What a first look at storage found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Contact {
+    /// Some of the keys that it holds.
+    Keys(Vec<String>),
+    /// It may not be listed, but says of an object whether it is there.
+    Unlistable,
 }
 
 /// An object that was to be read whole.
@@ -45,12 +56,13 @@ impl Reader {
         instruments.storage_results(&StoreError::WORDS);
         Self {
             store,
-            fetches: Gate::new(options.max_concurrent, options.max_queue),
+            fetches: Gate::new(options.max_concurrent, options.max_queue, options.queue_timeout),
             // A reader of a large object that finds no place is told so at once: how long one lasts can't be known.
-            streams: Gate::new(options.max_streams, 0),
+            streams: Gate::new(options.max_streams, 0, Duration::ZERO),
             timeout: options.timeout,
             instruments,
             origin: options.origin.clone(),
+            has_answered: AtomicBool::new(false),
         }
     }
 
@@ -84,16 +96,25 @@ impl Reader {
         Ok(Object { meta: object.meta, body: body.boxed() })
     }
 
-    /// What is known of an object without its body.
-    pub async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError> {
+    /// Looks whether storage can be read at all: lists at most `limit` keys below `prefix` or, where that is refused,
+    /// asks for `probe`, which need not exist.
+    pub async fn contact(&self, prefix: &str, limit: usize, probe: &StorageKey) -> Result<Contact, StoreError> {
         let _place = self.fetches.enter().await?;
-        self.measured(StorageOperation::Stat, key.as_str(), self.store.stat(key)).await
+        let refusal = match self.measured(StorageOperation::List, prefix, self.store.list(prefix, limit)).await {
+            Err(StoreError::Denied(refusal)) => refusal,
+            other => return other.map(Contact::Keys),
+        };
+        match self.measured(StorageOperation::Stat, probe.as_str(), self.store.stat(probe)).await {
+            Ok(_) | Err(StoreError::Absent) => Ok(Contact::Unlistable),
+            // The first refusal says more: a HEAD is answered without a body.
+            Err(StoreError::Denied(_)) => Err(StoreError::Denied(refusal)),
+            Err(error) => Err(error),
+        }
     }
 
-    /// The keys of some objects below `prefix`.
-    pub async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        let _place = self.fetches.enter().await?;
-        self.measured(StorageOperation::List, prefix, self.store.list(prefix, limit)).await
+    /// Whether storage has answered as it should at least once.
+    pub fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
     }
 
     async fn measured<T>(
@@ -111,6 +132,9 @@ impl Reader {
         span.set("callboard.storage.result", outcome);
         if result.as_ref().is_err_and(|error| !error.is_answer()) {
             span.fail(outcome);
+        }
+        if matches!(result, Ok(_) | Err(StoreError::Absent | StoreError::NotModified)) {
+            self.has_answered.store(true, Ordering::Relaxed);
         }
         result
     }

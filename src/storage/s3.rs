@@ -1,5 +1,6 @@
 //! Amazon S3 and servers that speak its protocol.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,6 +16,7 @@ use url::{Host, Url};
 
 use super::traced::Traced;
 use super::{DocStore, GetOptions, Object, ObjectMeta, S3Options, StoreError};
+use crate::chain::chain;
 use crate::docs::StorageKey;
 use crate::http::etag::ETag;
 
@@ -48,7 +50,8 @@ impl S3Store {
             Precondition { .. } => StoreError::Changed,
             PermissionDenied { .. } if self.forbidden_is_absent => StoreError::Absent,
             PermissionDenied { .. } | Unauthenticated { .. } => StoreError::denied(error),
-            // 429, 5xx and time-outs all arrive as `Generic`.
+            // 429, 5xx and time-outs all arrive as `Generic`, and for a listing also a refusal.
+            other if is_refusal(&other) => StoreError::denied(other),
             other => StoreError::unavailable(other),
         }
     }
@@ -157,8 +160,14 @@ fn object_meta(meta: &object_store::ObjectMeta) -> ObjectMeta {
 }
 
 /// Whether a 404's body says that it is the bucket which does not exist.
-fn names_missing_bucket(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| error.to_string().contains("NoSuchBucket"))
+fn names_missing_bucket(error: &(dyn Error + 'static)) -> bool {
+    chain(error).contains("NoSuchBucket")
+}
+
+/// Whether the credential was refused. The client keeps the status to itself, but for its words.
+fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    let words = chain(error);
+    ["403 Forbidden", "401 Unauthorized"].iter().any(|status| words.contains(status))
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ use super::{Instruments, Options, TraceId};
 /// Lines that may wait for the writer, about two seconds' worth at full load; further ones are dropped and counted.
 const QUEUE: usize = 65_536;
 
+/// How long lines are gathered before they are written together.
+const BATCH: Duration = Duration::from_millis(20);
+
 /// The longest piece of a request's path that a line repeats.
 const MAX_PATH: usize = 1024;
 
@@ -97,11 +100,13 @@ impl Drop for AccessLog {
     }
 }
 
-/// Writes until the last sender is gone; flushes whenever nothing waits.
+/// Writes until the last sender is gone, in batches.
 fn write_lines(queue: &Receiver<Vec<u8>>, sink: impl Write) {
     let mut sink = BufWriter::with_capacity(64 * 1024, sink);
     // A log that can't be written must not stop the program; who reads it will notice.
     while let Ok(first) = queue.recv() {
+        // Without this pause nearly every line would wake this thread and cost a system call, more than the request.
+        thread::sleep(BATCH);
         let _ = sink.write_all(&first);
         while let Ok(next) = queue.try_recv() {
             let _ = sink.write_all(&next);

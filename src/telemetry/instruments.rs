@@ -11,6 +11,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
+use super::LimitInstruments;
 use super::otlp::{Ending, MetricReader, SCOPE, Tallies};
 use super::requests::{RequestLabels, Requests};
 
@@ -59,6 +60,8 @@ pub struct MemoryUse {
 /// The instruments of one running program.
 #[derive(Debug)]
 pub struct Instruments {
+    /// Those of limits and connections.
+    pub limits: LimitInstruments,
     registry: Registry,
     meter: Meter,
     requests: Requests,
@@ -121,6 +124,7 @@ impl Instruments {
         access_lines_dropped.add(0);
         let remembered_tokens = tokens.bind(&[KeyValue::new("result", "remembered")]);
         Ok(Self {
+            limits: LimitInstruments::new(&meter),
             registry,
             requests: Requests::new(&meter),
             meter,

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod instruments;
+mod limits;
 mod log;
 mod options;
 mod otlp;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use access_log::{AccessLine, AccessLog};
 pub use instruments::{Instruments, MemoryUse, StorageOperation};
+pub use limits::{LimitInstruments, LimitReason, ListenerName};
 pub use options::*;
 pub use requests::{RequestLabels, route_template};
 pub use span::{Kind, Scope, Span, Tracing, inject};

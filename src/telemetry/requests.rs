@@ -13,7 +13,7 @@ use super::span::method_word;
 use crate::http::cache_status::CacheOutcome;
 
 /// The statuses that the program answers with; any other would be counted under the last.
-const STATUSES: [u16; 17] = [200, 206, 304, 400, 401, 403, 404, 405, 412, 413, 416, 429, 499, 502, 503, 504, 500];
+const STATUSES: [u16; 18] = [200, 206, 304, 400, 401, 403, 404, 405, 412, 413, 414, 416, 429, 499, 502, 503, 504, 500];
 
 /// What a request was for, in one word, and the value of the label `http.route`.
 const ROUTES: [(&str, &str); 4] = [
@@ -141,11 +141,12 @@ impl Place {
         let (method, route, outcome, status) = self.words();
         match (method, route, outcome) {
             ("_OTHER", "other", None) => status == 405,
+            ("GET", "static" | "metadata", Some(CacheOutcome::Gone)) => status == 404,
             ("GET", "static" | "metadata", Some(CacheOutcome::Pass)) => matches!(status, 200 | 206 | 304 | 412 | 416),
             ("GET", "static" | "metadata", Some(_)) => matches!(status, 200 | 206 | 304 | 404 | 412 | 416),
             ("GET", "static" | "metadata", None) => matches!(status, 401 | 403 | 404 | 429 | 499 | 502 | 503 | 504),
             ("GET", "health", None) => matches!(status, 200 | 503),
-            ("GET", "other", None) => matches!(status, 400 | 401 | 403 | 404 | 429 | 499 | 503),
+            ("GET", "other", None) => matches!(status, 400 | 401 | 403 | 404 | 414 | 429 | 499 | 503),
             _ => false,
         }
     }
@@ -189,6 +190,6 @@ mod tests {
             assert_eq!(place.index(), index);
         }
         let usual = Place::all().filter(|place| place.is_usual()).count();
-        assert!((50..100).contains(&usual), "{usual} series of some twenty lines each from the start");
+        assert!((50..120).contains(&usual), "{usual} series of some twenty lines each from the start");
     }
 }

@@ -46,10 +46,14 @@ async fn paths_that_no_file_can_have_are_not_found() {
 async fn long_paths_are_turned_away_and_never_reach_storage() {
     let callboard = Callboard::start().await;
     let token = callboard.backstage.token();
-    for (length, statuses) in [(1_000, &[404][..]), (5_000, &[404]), (100_000, &[414, 431]), (1_000_000, &[414, 431])] {
-        let path = format!("{SITE}/{}", "x".repeat(length));
-        let answer = send(callboard.address, raw::get(&path, &token)).await;
-        assert!(answer.status().is_none_or(|status| statuses.contains(&status)), "{length}: {:?}", answer.status());
+    for length in [1_000, 5_000] {
+        let answer = send(callboard.address, raw::get(&format!("{SITE}/{}", "x".repeat(length)), &token)).await;
+        assert_eq!(answer.status(), Some(404), "{length}");
+    }
+    for length in [100_000, 1_000_000] {
+        let answer = send(callboard.address, raw::get(&format!("{SITE}/{}", "x".repeat(length)), &token)).await;
+        // A server that closes before it has read everything may lose its answer on the way.
+        assert!(matches!(answer.status(), None | Some(414 | 431)), "{length}: {:?}", answer.status());
     }
     is_well(&callboard).await;
 }
@@ -63,9 +67,10 @@ async fn headers_are_bounded_in_size_and_number() {
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
         "a".repeat(20_000)
     );
-    for (request, statuses) in [(huge, &[431][..]), (many, &[431, 400]), (token, &[401])] {
-        let answer = send(callboard.address, &request).await;
-        assert!(answer.status().is_none_or(|status| statuses.contains(&status)), "{:?}", answer.text());
+    let answer = send(callboard.address, &huge).await;
+    assert!(matches!(answer.status(), None | Some(431)), "{:?}", answer.text());
+    for (request, status) in [(many, 431), (token, 401)] {
+        assert_eq!(send(callboard.address, &request).await.status(), Some(status));
     }
     is_well(&callboard).await;
 }
@@ -106,11 +111,11 @@ async fn broken_requests_end_their_connection_and_no_other() {
 
 #[tokio::test]
 async fn a_smuggled_second_request_is_never_answered() {
-    let callboard = Callboard::start().await;
+    let callboard = Callboard::with("  limits: { headerReadTimeout: 500ms }\n").await;
     let token = callboard.backstage.token();
     let inner = format!("GET {SITE}/index.html HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
     let outer = format!(
-        "GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n{inner}",
+        "GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}",
         inner.len()
     );
     let answer = send(callboard.address, outer).await;
@@ -172,12 +177,16 @@ async fn a_slow_reader_that_keeps_reading_gets_everything() {
 }
 
 #[tokio::test]
-async fn a_half_closed_connection_disturbs_nobody() {
+async fn a_half_closed_connection_is_answered_from_memory_and_disturbs_nobody() {
     let callboard = Callboard::start().await;
+    is_well(&callboard).await;
     let token = callboard.backstage.token();
-    let mut socket = TcpStream::connect(callboard.address).await.unwrap();
-    socket.write_all(&raw::get(&format!("{SITE}/index.html"), &token)).await.unwrap();
-    socket.shutdown().await.unwrap();
-    raw::until_closed(&mut socket).await;
+    for _ in 0..20 {
+        let mut socket = TcpStream::connect(callboard.address).await.unwrap();
+        socket.write_all(&raw::get(&format!("{SITE}/index.html"), &token)).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let answer = raw::until_closed(&mut socket).await;
+        assert!(answer.ends_with(b"<h1>Shop</h1>"), "{:?}", String::from_utf8_lossy(&answer));
+    }
     is_well(&callboard).await;
 }

@@ -96,7 +96,7 @@ async fn check_tells_what_works_and_what_does_not() {
     let output = callboard(bad.path(), &["check"]);
     assert_eq!(output.status.code(), Some(1));
     let report = text(&output.stdout);
-    assert_eq!(report.lines().filter(|line| line.starts_with("FAILED")).count(), 3, "{report}");
+    assert_eq!(report.lines().filter(|line| line.starts_with("FAILED")).count(), 2, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

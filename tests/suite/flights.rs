@@ -29,6 +29,8 @@ async fn stampede(callboard: &Callboard, store: &Scripted, hang_up_first: bool) 
     if hang_up_first {
         first.abort();
         let _ = (&mut first).await;
+        // The server has noticed, and the fetch is still held.
+        until(async || callboard.metric("http_server_request_duration_seconds_count", &["\"499\""]).await == 1.0).await;
     }
     store.gate.add_permits(1);
     let mut answers = Vec::new();
@@ -149,6 +151,57 @@ async fn an_entry_that_is_no_longer_fresh_is_revalidated() {
     assert_eq!(status, "callboard; fwd=stale; fwd-status=200; stored; ttl=300");
     assert_eq!((etag.to_str().unwrap(), body.as_str()), ("\"v2\"", "new page"));
     assert_eq!(store.gets(), 3);
+}
+
+#[tokio::test]
+async fn while_storage_fails_old_pages_are_served_and_absent_ones_are_no_404() {
+    let store = Scripted::new(page("v1"));
+    let callboard = Callboard::before(store.clone(), "  cache: { staleIfError: 10m }\n").await;
+    let read = async |name: &str| {
+        let answer = callboard.get(&format!("{SITE}/{name}")).send().await.unwrap();
+        let status = answer.headers().get("cache-status").map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), status.unwrap_or_default())
+    };
+    read("index.html").await;
+    callboard.hand.advance(Duration::from_secs(307));
+    store.now(Deed::Fail(StoreError::unavailable("down")));
+    assert_eq!(read("index.html").await, (200, "callboard; hit; ttl=-7; detail=stale-if-error".to_owned()));
+    assert_eq!(read("other.html").await.0, 503);
+    // Within a second of the failure storage is left alone; later it is asked behind the reader's back.
+    let gets = store.gets();
+    read("index.html").await;
+    assert_eq!(store.gets(), gets);
+    callboard.hand.advance(Duration::from_secs(1));
+    assert_eq!(read("index.html").await.1, "callboard; hit; ttl=-8; detail=stale-if-error");
+    until(async || store.gets() == gets + 1).await;
+    store.now(page("v1"));
+    callboard.hand.advance(Duration::from_secs(1));
+    until(async || read("index.html").await.1.starts_with("callboard; hit; ttl=300")).await;
+    // At last it is too old.
+    callboard.hand.advance(Duration::from_secs(300 + 601));
+    store.now(Deed::Fail(StoreError::unavailable("down")));
+    assert_eq!(read("index.html").await.0, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_storage_hangs_only_the_first_reader_of_an_old_page_waits() {
+    let store = Scripted::new(page("v1"));
+    let callboard = Callboard::before(store.clone(), "  storage: { timeout: 500ms }\n").await;
+    let read = async || {
+        let answer = callboard.get(&format!("{SITE}/index.html")).send().await.unwrap();
+        answer.headers()["cache-status"].to_str().unwrap().to_owned()
+    };
+    read().await;
+    store.now(Deed::Hang);
+    callboard.hand.advance(Duration::from_secs(400));
+    assert!(read().await.contains("stale-if-error"));
+    callboard.hand.advance(Duration::from_secs(5));
+    // These come while a fetch hangs, and none waits for it: the fetch is still the same one.
+    let gets = store.gets();
+    for _ in 0..50 {
+        assert!(read().await.contains("stale-if-error"));
+    }
+    assert_eq!(store.gets(), gets + 1);
 }
 
 fn large(tag: &'static str) -> (Bytes, Deed) {

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use bytes::Bytes;
+use callboard::storage::StoreError;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -10,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use crate::support::scripted::{Deed, Scripted};
 use crate::support::{Callboard, SITE, until};
 
+const LIVENESS: &str = "/.backstage/health/v1/liveness";
 const READINESS: &str = "/.backstage/health/v1/readiness";
 
 #[tokio::test]
@@ -25,13 +27,31 @@ async fn health_is_told_to_everyone_on_both_listeners() {
 }
 
 #[tokio::test]
-async fn a_program_whose_storage_never_answered_is_not_ready_and_lives() {
-    let callboard = Callboard::start().await;
-    std::fs::remove_dir_all(callboard.folder.path()).unwrap();
-    let second = Callboard::with("  cache: { freshFor: 1s }\n").await;
-    drop(second);
-    let page = callboard.get(&format!("{SITE}/index.html")).send().await.unwrap();
-    assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
+async fn a_program_is_ready_once_storage_has_answered_and_lives_before_that() {
+    let down = StoreError::unavailable("connection refused");
+    let store = Scripted::new(Deed::Fail(down.clone()));
+    store.refuse_listing(down);
+    let callboard = Callboard::before(store.clone(), "").await;
+    let client = reqwest::Client::new();
+    let status = async |path: &str| {
+        client.get(format!("http://{}{path}", callboard.address)).send().await.unwrap().status().as_u16()
+    };
+    let page = async || callboard.get(&format!("{SITE}/index.html")).send().await.unwrap().status().as_u16();
+    assert_eq!((page().await, status(READINESS).await, status(LIVENESS).await), (503, 503, 200));
+    // What a reader gets counts as well as what Callboard asks for by itself.
+    store.now(Deed::Give(Bytes::from_static(b"page"), "v1"));
+    assert_eq!((page().await, status(READINESS).await), (200, 200));
+    store.now(Deed::Fail(StoreError::unavailable("connection refused")));
+    assert_eq!(status(READINESS).await, 200, "an outage takes no replica out of service");
+}
+
+#[tokio::test]
+async fn storage_that_may_not_be_listed_is_storage_that_answers() {
+    let store = Scripted::new(Deed::Give(Bytes::from_static(b"page"), "v1"));
+    store.refuse_listing(StoreError::denied("403 Forbidden"));
+    let callboard = Callboard::before(store, "").await;
+    let url = format!("http://{}{READINESS}", callboard.address);
+    until(async || reqwest::get(&url).await.unwrap().status() == StatusCode::OK).await;
 }
 
 #[tokio::test]
@@ -127,7 +147,8 @@ async fn the_binary_writes_a_line_a_request_and_ends_on_sigterm() {
     }
     let token = between(&greeting, "Bearer ", "'");
     let url = between(&greeting, "\\\n    ", "\n");
-    let page = reqwest::Client::new().get(url).bearer_auth(&token).header("traceparent", TRACE).send().await.unwrap();
+    let client = reqwest::Client::new();
+    let page = client.get(&url).bearer_auth(&token).header("traceparent", TRACE).send().await.unwrap();
     assert!(page.text().await.unwrap().contains("Callboard"));
     let line = loop {
         let line = lines.next_line().await.unwrap().unwrap();
@@ -143,6 +164,18 @@ async fn the_binary_writes_a_line_a_request_and_ends_on_sigterm() {
     assert_eq!(entry["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
     assert!(entry["bytes"].as_u64().unwrap() > 1000 && entry["duration_ms"].as_f64().unwrap() > 0.0);
     assert!(!line.contains(&token));
+    for (path, token, status, reason) in [
+        ("index.html", "", 401, "missing"),
+        ("nothing.html", token.as_str(), 404, "absent"),
+        ("", &token, 404, "no_such_path"),
+    ] {
+        let url = url.replace("index.html", path);
+        let request = client.get(url);
+        let request = if token.is_empty() { request } else { request.bearer_auth(token) };
+        assert_eq!(request.send().await.unwrap().status().as_u16(), status);
+        let entry: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+        assert_eq!((&entry["status"], &entry["reason"]), (&status.into(), &reason.into()), "{entry}");
+    }
 
     let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use callboard::app::{App, Running};
 use callboard::clock::Clock;
 use callboard::docs::media_type;
+use http::HeaderMap;
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED, RANGE,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    RANGE,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -47,21 +49,30 @@ impl Rig {
 
 /// Callboard in front of the bucket that `s3` describes, with the reader's keys.
 fn start(s3: &Value, backstage: &Server) -> Running {
+    start_with(s3, backstage, "{}", "")
+}
+
+/// The same, with this for `callboard.auth`, and these lines under `backend:`.
+fn start_with(s3: &Value, backstage: &Server, auth: &str, backend: &str) -> Running {
+    let resolved = configuration(&config(s3, backstage, auth, backend)).resolved;
+    App::new(resolved, Clock::System).unwrap().start().unwrap()
+}
+
+fn config(s3: &Value, backstage: &Server, auth: &str, backend: &str) -> String {
     let said = |pointer| s3.pointer(pointer).and_then(Value::as_str).unwrap();
-    let text = format!(
-        "backend: {{ baseUrl: '{}' }}\n\
+    format!(
+        "backend:\n  baseUrl: '{}'\n{backend}\
          techdocs:\n  publisher:\n    type: awsS3\n    awsS3:\n      bucketName: {}\n      region: {}\n      \
          endpoint: {}\n      s3ForcePathStyle: true\n      credentials: {{ accessKeyId: '{}', secretAccessKey: '{}' }}\n\
          callboard: {{ listen: '127.0.0.1:0', admin: {{ listen: '127.0.0.1:0' }}, telemetry: {{ accessLog: false }}, \
-         storage: {{ timeout: 5s }} }}\n",
+         storage: {{ timeout: 5s }}, auth: {auth} }}\n",
         backstage.said("/baseUrl"),
         said("/bucket"),
         said("/region"),
         said("/endpoint"),
         said("/reader/accessKeyId"),
         said("/reader/secretAccessKey"),
-    );
-    App::new(configuration(&text).resolved, Clock::System).unwrap().start().unwrap()
+    )
 }
 
 /// A token of `plugin`, from Backstage itself.
@@ -120,6 +131,26 @@ async fn every_file_of_a_published_site_is_read_back_byte_for_byte() {
             assert_eq!(part.headers()[CONTENT_RANGE], format!("bytes 3-8/{}", bytes.len()));
             assert_eq!(part.bytes().await.unwrap(), bytes[3..9], "{file}");
         }
+        if bytes.len() > 100 && file.len() % 10 == 0 {
+            conditions_and_parts(&rig, entity, file, &bytes, &headers).await;
+        }
+    }
+}
+
+/// What costs too much to be asked of every file.
+async fn conditions_and_parts(rig: &Rig, entity: &str, file: &str, bytes: &[u8], headers: &HeaderMap) {
+    let modified = &headers[LAST_MODIFIED];
+    for method in [Method::GET, Method::HEAD] {
+        let since = rig.request(method, entity, file).header(IF_MODIFIED_SINCE, modified).send().await.unwrap();
+        assert_eq!(since.status(), StatusCode::NOT_MODIFIED, "{file}");
+    }
+    let parts = rig.request(Method::GET, entity, file).header(RANGE, "bytes=0-9,50-59").send().await.unwrap();
+    assert_eq!(parts.status(), StatusCode::PARTIAL_CONTENT, "{file}");
+    let length: usize = parts.headers()[CONTENT_LENGTH].to_str().unwrap().parse().unwrap();
+    let body = parts.bytes().await.unwrap();
+    assert_eq!(body.len(), length, "{file}");
+    for piece in [&bytes[..10], &bytes[50..60]] {
+        assert!(body.windows(10).any(|window| window == piece), "{file}");
     }
 }
 
@@ -226,4 +257,52 @@ async fn a_refused_credential_or_a_missing_bucket_is_no_absent_page() {
         assert_eq!(client.get(ready).send().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
         callboard.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_cookies_and_external_callers_are_let_in_where_switched_on() {
+    let (s3, backstage) = tokio::join!(Server::s3(), Server::backstage(None));
+    let external = "  auth:\n    externalAccess:\n      - { type: static, options: { token: swordfish-swordfish, subject: ci } }\n\
+                    \x20     - { type: static, options: { token: tunafish-tunafish, subject: other }, \
+                    accessRestrictions: [{ plugin: catalog }] }\n";
+    let callboard = start_with(&s3.ready, &backstage, "{ users: true, cookies: true }", external);
+    let client = Client::new();
+    let base = backstage.said("/baseUrl");
+    let minted: Value =
+        client.get(format!("{base}/api/auth/mint?user=user:default/jane")).send().await.unwrap().json().await.unwrap();
+    let (user, limited) = (minted["token"].as_str().unwrap(), minted["limited"].as_str().unwrap());
+    let page = format!("/static/docs/{}/index.html", s3.said("/entity"));
+    let metadata = format!("/metadata/techdocs/{}", s3.said("/entity"));
+    let ask = async |path: &str, name: &str, value: String| {
+        let request = client.get(format!("http://{}{path}", callboard.address)).header(name, value);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask(&page, "authorization", format!("Bearer {user}")).await, 200);
+    assert_eq!(ask(&metadata, "authorization", format!("Bearer {user}")).await, 200);
+    assert_eq!(ask(&page, "cookie", format!("backstage-auth={limited}")).await, 200);
+    assert_eq!(ask(&metadata, "cookie", format!("backstage-auth={limited}")).await, 401);
+    assert_eq!(ask(&page, "authorization", "Bearer swordfish-swordfish".to_owned()).await, 200);
+    assert_eq!(ask(&page, "authorization", "Bearer tunafish-tunafish".to_owned()).await, 403);
+    assert_eq!(ask(&page, "authorization", "Bearer swordfish-swordfisk".to_owned()).await, 401);
+    callboard.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_finds_the_sites_and_tells_a_refused_credential() {
+    let (s3, backstage) = tokio::join!(Server::s3(), Server::backstage(None));
+    let check = async |s3: &Value| {
+        let folder = tempfile::TempDir::new().unwrap();
+        std::fs::write(folder.path().join("app-config.yaml"), config(s3, &backstage, "{}", "")).unwrap();
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_callboard"));
+        let output = command.arg("check").current_dir(folder.path()).output().await.unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, report) = check(&s3.ready).await;
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains(s3.said("/small/entity")), "{report}");
+    let mut wrong = s3.ready.clone();
+    *wrong.pointer_mut("/reader/secretAccessKey").unwrap() = "wrongwrongwrong".into();
+    let (code, report) = check(&wrong).await;
+    assert_eq!(code, Some(1), "{report}");
+    assert!(report.contains("s3:ListBucket") && !report.contains("wrongwrong"), "{report}");
 }

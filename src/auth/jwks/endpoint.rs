@@ -44,7 +44,7 @@ pub(in crate::auth) enum NoKey {
     NoSuchIssuer,
     #[error("too many unknown issuers were asked for lately")]
     Throttled,
-    #[error("{source}")]
+    #[error("key set unavailable")]
     Unavailable { retry_after: Duration, source: Arc<FetchError> },
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::external;
 use crate::auth::{Discovery, DiscoveryEndpoint, ExternalAccess, ExternalMethod, JwksOptions, Options};
-use crate::config::formats::{COUNT, DURATION, FLAG, TEXT, TEXTS, URL};
+use crate::config::formats::{COUNT, DURATION, FLAG, TEXT, TEXTS, URL, holds_user};
 use crate::config::reader::Reader;
 use crate::storage::Origin;
 
@@ -141,6 +141,9 @@ fn read_jwks(reader: &mut Reader<'_>) -> JwksOptions {
 /// Where plugins are (`@backstage/backend-defaults`, `src/entrypoints/discovery/`).
 fn read_discovery(reader: &mut Reader<'_>) -> Option<Discovery> {
     let base_url = reader.optional("backend.baseUrl", &URL);
+    if base_url.as_ref().is_some_and(|url| url.query().is_some() || url.fragment().is_some()) {
+        reader.wrong("backend.baseUrl", "has a query or a fragment: write the address alone");
+    }
     let mut endpoints = Vec::new();
     for entry in reader.maps("discovery.endpoints") {
         let target = format!("{entry}.target");
@@ -176,6 +179,10 @@ fn read_target(reader: &mut Reader<'_>, key: &str) -> Option<String> {
     // The braces alone would not be a URL; any plugin in their place must make one.
     let example = target.replace(['{', '}', ' '], "");
     match url::Url::parse(&example) {
+        Ok(url) if holds_user(&url) => {
+            reader.wrong(key, "holds a user name or password, which would show in logs: write the address alone");
+            None
+        }
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(target),
         _ => {
             reader.wrong(key, "is not a URL: write for example http://{{pluginId}}.internal:7007/api/{{pluginId}}");
@@ -261,5 +268,15 @@ mod tests {
     fn without_a_base_url_there_is_a_warning() {
         let warnings = resolved(DOCS).unwrap().warnings;
         assert!(warnings.iter().any(|warning| warning.to_string().contains("nobody can read")), "{warnings:?}");
+    }
+
+    #[test]
+    fn addresses_that_hold_a_password_are_problems_that_do_not_show_it() {
+        let told = problems(&format!(
+            "{DOCS}backend: {{baseUrl: 'http://me:hunter2@x?a=b'}}\n\
+             discovery: {{endpoints: [{{target: 'http://me:hunter2@{{{{pluginId}}}}', plugins: [a]}}]}}"
+        ));
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(!told.concat().contains("hunter2"), "{told:?}");
     }
 }

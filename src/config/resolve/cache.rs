@@ -23,6 +23,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Options {
         max_object_bytes: reader.within(OBJECT, &SIZE, 8 << 20, 1 << 10..=1 << 40),
         // Zero is a choice for both: ask storage each time.
         fresh_for: reader.within_from("callboard.cache.freshFor", &DURATION, fresh_for, Duration::ZERO..=LONGEST),
+        stale_if_error: reader.within(
+            "callboard.cache.staleIfError",
+            &DURATION,
+            Duration::from_secs(24 * 60 * 60),
+            Duration::ZERO..=LONGEST,
+        ),
         not_found_for: reader.within(
             "callboard.cache.notFoundFor",
             &DURATION,

@@ -143,7 +143,7 @@ fn read_actions(reader: &mut Reader<'_>, key: &str) -> Option<Vec<String>> {
 }
 
 /// A restriction that is misspelled must not pass for none.
-fn refuse_others(reader: &mut Reader<'_>, map: &str, known: &[&str]) {
+pub(super) fn refuse_others(reader: &mut Reader<'_>, map: &str, known: &[&str]) {
     for name in reader.keys(map) {
         if !known.contains(&name.as_str()) {
             let meant = nearest(&name, known.iter().copied())

@@ -3,6 +3,7 @@
 mod auth;
 mod cache;
 mod external;
+mod limits;
 mod otlp;
 mod server;
 mod storage;
@@ -25,6 +26,8 @@ pub struct Resolved {
     pub storage: crate::storage::Options,
     /// What is kept of them.
     pub cache: crate::cache::Options,
+    /// How much one caller may ask for.
+    pub limits: crate::limit::Options,
     /// The listeners.
     pub server: crate::server::Options,
     /// Response headers.
@@ -54,12 +57,13 @@ impl Loaded {
         // In the order in which people read the outcome.
         let publisher = storage::read_publisher(&mut reader, self);
         let server = server::read(&mut reader, &publisher.origin);
+        let limits = limits::read(&mut reader);
         let auth = auth::read(&mut reader, &publisher.origin);
         let cache = cache::read(&mut reader);
         let (docs, storage) = storage::read(&mut reader, publisher);
         let pipeline = server::read_responses(&mut reader);
         let telemetry = telemetry::read(&mut reader, self);
-        let resolved = Resolved { docs, auth, storage, cache, server, pipeline, telemetry };
+        let resolved = Resolved { docs, auth, storage, cache, limits, server, pipeline, telemetry };
         let Reader { effective, mut problems, warnings, .. } = reader;
         problems.extend(unknown::problems(&self.tree, &effective));
         if problems.is_empty() { Ok(Configuration { resolved, effective, warnings }) } else { Err(problems) }

@@ -43,9 +43,24 @@ pub(super) fn read_responses(reader: &mut Reader<'_>) -> pipeline::Options {
     let fingerprinted = HeaderValue::from_static("private, max-age=31536000, immutable");
     let others = HeaderValue::from_static("private, max-age=0, must-revalidate");
     pipeline::Options {
-        cache_control: reader.or("callboard.responses.cacheControl", &HEADER, others),
-        cache_control_fingerprinted: reader.or("callboard.responses.cacheControlFingerprinted", &HEADER, fingerprinted),
+        cache_control: read_cache_control(reader, "callboard.responses.cacheControl", others),
+        cache_control_fingerprinted: read_cache_control(
+            reader,
+            "callboard.responses.cacheControlFingerprinted",
+            fingerprinted,
+        ),
+        // hyper itself takes none beyond 64 KiB.
+        max_uri_bytes: bytes(reader, "callboard.limits.maxUriBytes", 8 << 10, 256..=64 << 10),
     }
+}
+
+fn read_cache_control(reader: &mut Reader<'_>, key: &str, default: HeaderValue) -> HeaderValue {
+    let value = reader.or(key, &HEADER, default);
+    let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+    if text.contains("public") || text.contains("s-maxage") {
+        reader.warn(key, "lets caches on the way serve documents to anyone, with or without a token");
+    }
+    value
 }
 
 fn read_limits(reader: &mut Reader<'_>) -> Limits {
@@ -53,21 +68,37 @@ fn read_limits(reader: &mut Reader<'_>) -> Limits {
     // Below 8 KiB hyper can't read at all.
     const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;
     const STREAMS: RangeInclusive<u64> = 1..=10_000;
+    const RESETS: RangeInclusive<u64> = 1..=100_000;
+    const PER_ADDRESS: &str = "callboard.limits.maxConnectionsPerAddress";
     let max_connections = count(reader, "callboard.limits.maxConnections", 10_000, 1..=1_000_000);
+    let max_connections_per_address = count(reader, PER_ADDRESS, 2000, 1..=1_000_000);
     let header_read_timeout =
         reader.within("callboard.limits.headerReadTimeout", &DURATION, Duration::from_secs(15), WAITS);
+    let idle_timeout = reader.within("callboard.limits.idleTimeout", &DURATION, Duration::from_secs(75), WAITS);
     let write_timeout = reader.within("callboard.limits.writeTimeout", &DURATION, Duration::from_secs(30), WAITS);
-    let max_header_bytes = reader.within("callboard.limits.maxHeaderBytes", &SIZE, 32 << 10, HEADER_BYTES);
+    let max_header_bytes = bytes(reader, "callboard.limits.maxHeaderBytes", 32 << 10, HEADER_BYTES);
     let max_headers = count(reader, "callboard.limits.maxHeaders", 100, 16..=1000);
     let max_h2_streams = reader.within("callboard.limits.maxH2Streams", &COUNT, 100, STREAMS);
+    let max_h2_pending_resets = count(reader, "callboard.limits.maxH2PendingResets", 20, RESETS);
+    let max_h2_error_resets = count(reader, "callboard.limits.maxH2ErrorResets", 1024, RESETS);
     Limits {
         max_connections,
+        max_connections_per_address,
         header_read_timeout,
+        idle_timeout,
         write_timeout,
-        max_header_bytes: usize::try_from(max_header_bytes).unwrap_or(usize::MAX),
+        max_header_bytes,
         max_headers,
         max_h2_streams: u32::try_from(max_h2_streams).unwrap_or(u32::MAX),
+        max_h2_pending_resets,
+        max_h2_error_resets,
+        max_h2_send_buffer_bytes: bytes(reader, "callboard.limits.maxH2SendBufferBytes", 64 << 10, 4 << 10..=16 << 20),
     }
+}
+
+/// A size that fits whatever it bounds; the bounds see to that.
+fn bytes(reader: &mut Reader<'_>, key: &str, default: u64, bounds: RangeInclusive<u64>) -> usize {
+    usize::try_from(reader.within(key, &SIZE, default, bounds)).unwrap_or(usize::MAX)
 }
 
 /// Whether two listeners can't both be had; port 0 is another port each time.

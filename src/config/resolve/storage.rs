@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::formats::{COUNT, DURATION, FLAG, SECRET, TEXT, URL};
+use crate::config::formats::{COUNT, DURATION, FLAG, PROXY, SECRET, TEXT, URL};
 use crate::config::layers::Loaded;
 use crate::config::reader::Reader;
 use crate::config::unknown::nearest;
@@ -41,13 +41,14 @@ pub(super) fn read(reader: &mut Reader<'_>, publisher: Publisher) -> (docs::Opti
     let max_concurrent = count(reader, "callboard.storage.maxConcurrent", 64, PLACES);
     // Zero is a choice: whoever finds no place is turned away at once.
     let max_queue = count(reader, "callboard.storage.maxQueue", 1024, 0..=1_048_576);
+    let queue_timeout = reader.within("callboard.storage.queueTimeout", &DURATION, Duration::from_secs(1), TIMEOUTS);
     let max_streams = count(reader, "callboard.storage.maxStreams", 64, PLACES);
     // Read whatever the store, so that the key is known.
     let forbidden_is_absent = reader.or("callboard.storage.s3.forbiddenIsAbsent", &FLAG, false);
     if let Origin::S3(s3) = &mut origin {
         s3.forbidden_is_absent = forbidden_is_absent;
     }
-    let storage = Options { origin, timeout, max_concurrent, max_queue, max_streams };
+    let storage = Options { origin, timeout, max_concurrent, max_queue, queue_timeout, max_streams };
     (docs::Options { root_path, case_sensitive_triplet }, storage)
 }
 
@@ -110,7 +111,7 @@ fn read_s3(reader: &mut Reader<'_>) -> S3Options {
         endpoint,
         force_path_style: reader.or("techdocs.publisher.awsS3.s3ForcePathStyle", &FLAG, false),
         keys: read_keys(reader),
-        proxy: reader.optional("techdocs.publisher.awsS3.httpsProxy", &URL),
+        proxy: reader.optional("techdocs.publisher.awsS3.httpsProxy", &PROXY),
         max_attempts: count(reader, "techdocs.publisher.awsS3.maxAttempts", 3, 1..=10),
         // Ours, and read with the rest of ours.
         forbidden_is_absent: false,

@@ -14,6 +14,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use tokio::net::TcpListener;
 
 pub struct Backstage {
@@ -76,5 +77,22 @@ impl Backstage {
         let exp = self.started.plus(Duration::from_secs(3600));
         let claims = PluginClaims { sub: plugin, aud: "callboard", iat: self.started, exp };
         self.key.plugin_token(&claims).unwrap()
+    }
+    /// A token of `plugin`, which acts for `user`.
+    pub fn token_on_behalf(&self, plugin: &str, user: &str) -> String {
+        let (iat, exp) = (self.started.as_secs(), self.started.as_secs() + 3600);
+        let header = |typ: &str| json!({ "typ": typ, "alg": "ES256", "kid": self.key.kid() });
+        let user = json!({ "sub": user, "iat": iat, "exp": exp });
+        let user = self.key.sign(&header("vnd.backstage.limited-user"), &user).unwrap();
+        let claims = json!({ "sub": plugin, "aud": "callboard", "iat": iat, "exp": exp, "obo": user });
+        self.key.sign(&header("vnd.backstage.plugin"), &claims).unwrap()
+    }
+
+    /// A token that would be good, had Backstage signed it.
+    pub fn forged_token(&self) -> String {
+        let token = self.token();
+        let (signed, _) = token.rsplit_once('.').unwrap();
+        let other = self.token_of("catalog");
+        format!("{signed}.{}", other.rsplit_once('.').unwrap().1)
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod backstage;
 pub mod bucket;
+pub mod h2;
 pub mod otlp;
 pub mod raw;
 pub mod scripted;
@@ -11,7 +12,7 @@ pub mod servers;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use callboard::app::{App, Running};
 use callboard::clock::{Clock, Hand};
@@ -172,8 +173,14 @@ fn shop() -> TempDir {
     folder
 }
 
+/// When the files of [`shop`] were written: long ago, as the files of a site usually were.
+fn long_ago() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
+
 fn write(site: &Path, path: &str, contents: &str) {
     let path = site.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, contents).unwrap();
+    std::fs::write(&path, contents).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago()).unwrap();
 }

@@ -13,6 +13,9 @@ use callboard::storage::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
 use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
+/// Bytes of a piece of a body.
+pub const PIECE: usize = 64 * 1024;
+
 /// What a get does.
 #[derive(Clone)]
 pub enum Deed {
@@ -32,6 +35,9 @@ pub struct Scripted {
     deeds: Mutex<HashMap<String, Deed>>,
     default: Mutex<Deed>,
     gets: AtomicUsize,
+    /// What a listing is answered with; nothing means that there is nothing.
+    listing: Mutex<Option<StoreError>>,
+    pieces: Arc<AtomicUsize>,
     /// Gets wait for a permit each, so that a test can hold them.
     pub gate: Arc<Semaphore>,
 }
@@ -42,6 +48,8 @@ impl Scripted {
             deeds: Mutex::default(),
             default: Mutex::new(default),
             gets: AtomicUsize::new(0),
+            listing: Mutex::default(),
+            pieces: Arc::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         })
     }
@@ -57,9 +65,19 @@ impl Scripted {
         self.gets.load(Ordering::SeqCst)
     }
 
+    /// How many pieces of bodies were taken, of [`PIECE`] bytes each.
+    pub fn pieces(&self) -> usize {
+        self.pieces.load(Ordering::SeqCst)
+    }
+
     /// From now on.
     pub fn now(&self, deed: Deed) {
         *self.default.lock().unwrap() = deed;
+    }
+
+    /// Listings fail so from now on.
+    pub fn refuse_listing(&self, error: StoreError) {
+        *self.listing.lock().unwrap() = Some(error);
     }
 
     pub fn set(&self, key: &str, deed: Deed) {
@@ -80,8 +98,11 @@ impl fmt::Debug for Scripted {
 
 #[async_trait]
 impl DocStore for Scripted {
-    async fn stat(&self, _key: &StorageKey) -> Result<ObjectMeta, StoreError> {
-        Err(StoreError::Absent)
+    async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError> {
+        match self.deed(key) {
+            Deed::Fail(error) => Err(error),
+            _ => Err(StoreError::Absent),
+        }
     }
 
     async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
@@ -113,12 +134,16 @@ impl DocStore for Scripted {
             None => bytes,
         };
         // In several pieces, as from a network.
-        let pieces: Vec<_> = part.chunks(64 * 1024).map(|piece| Ok(part.slice_ref(piece))).collect();
-        Ok(Object { meta, body: stream::iter(pieces).boxed() })
+        let pieces: Vec<_> = part.chunks(PIECE).map(|piece| Ok(part.slice_ref(piece))).collect();
+        let taken = Arc::clone(&self.pieces);
+        let body = stream::iter(pieces).inspect(move |_| {
+            taken.fetch_add(1, Ordering::SeqCst);
+        });
+        Ok(Object { meta, body: body.boxed() })
     }
 
     async fn list(&self, _prefix: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
+        self.listing.lock().unwrap().clone().map_or(Ok(Vec::new()), Err)
     }
 }
 

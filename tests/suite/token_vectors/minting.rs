@@ -1,6 +1,6 @@
 //! Makes the keys, secrets and tokens of the recipes, as `tests/vectors/README.md` tells.
 //!
-//! `jsonwebtoken` signs: an implementation other than the one that verifies.
+//! `jsonwebtoken` signs, which verifies in the program too; that it does both as others do is tested in the auth room.
 
 use std::collections::HashMap;
 

@@ -1,0 +1,86 @@
+//! What a connection is closed for, and when, on paused time.
+
+use http_body_util::Full;
+
+use super::*;
+
+fn limits() -> Limits {
+    Limits {
+        max_connections: 1,
+        max_connections_per_address: 1,
+        header_read_timeout: Duration::from_secs(15),
+        idle_timeout: Duration::from_secs(75),
+        write_timeout: Duration::from_secs(30),
+        max_header_bytes: 32 * 1024,
+        max_headers: 100,
+        max_h2_streams: 100,
+        max_h2_pending_resets: 20,
+        max_h2_error_resets: 1024,
+        max_h2_send_buffer_bytes: 64 * 1024,
+    }
+}
+
+/// When a connection is found inactive, and why.
+async fn found(activity: &Activity) -> (Inactive, u64) {
+    let start = Instant::now();
+    let inactive = activity.inactive(&limits()).await;
+    (inactive, start.elapsed().as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_has_to_send_a_header_soon() {
+    assert_eq!(found(&Activity::new()).await, (Inactive::Unheaded, 15));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_used_connection_may_be_idle_for_longer() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let activity = Activity::new();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        drop(activity.answering(version));
+        assert_eq!(found(&activity).await, (Inactive::Idle, 75));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_further_header_that_trickles_in_is_given_as_long_as_the_first() {
+    let activity = Activity::new();
+    drop(activity.answering(Version::HTTP_11));
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    let trickling = async {
+        loop {
+            activity.read();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        found = found(&activity) => assert_eq!(found, (Inactive::Unheaded, 15)),
+        () = trickling => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_and_windows_of_http_2_begin_no_header() {
+    let activity = Activity::new();
+    drop(activity.answering(Version::HTTP_2));
+    activity.read();
+    assert_eq!(found(&activity).await, (Inactive::Idle, 75));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_take_its_answer_is_stalled() {
+    let activity = Activity::new();
+    let answer = activity.answering(Version::HTTP_11).send(Full::new(Bytes::from_static(b"x")));
+    assert_eq!(found(&activity).await, (Inactive::Stalled, 30));
+    drop(answer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_storage_is_not_inactive() {
+    let activity = Activity::new();
+    let answering = activity.answering(Version::HTTP_11);
+    let limits = limits();
+    let watch = activity.inactive(&limits);
+    assert!(tokio::time::timeout(Duration::from_secs(300), watch).await.is_err());
+    drop(answering);
+}
