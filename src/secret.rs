@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use subtle::ConstantTimeEq;
+
 /// A password, key or token from the configuration: it has no `Display`, and its `Debug` hides the value.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Secret(Box<[u8]>);
 
 impl Secret {
@@ -23,8 +25,30 @@ impl Secret {
     }
 }
 
+/// In a time that tells nothing but whether both are of one length.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Secret {}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_equal_byte_for_byte() {
+        assert_eq!(Secret::new("hunter2"), Secret::new("hunter2"));
+        for other in ["hunter3", "Hunter2", "hunter", "hunter22", ""] {
+            assert_ne!(Secret::new("hunter2"), Secret::new(other));
+        }
     }
 }

@@ -80,8 +80,9 @@ fn has_prefix_of_a_service(subject: &str) -> bool {
     subject.starts_with("plugin:") || subject.starts_with("external:")
 }
 
-/// Whether `id` may become part of a URL (`PluginTokenHandler`, `ALLOWED_PLUGIN_ID_PATTERN`).
-pub(super) fn is_plugin_id(id: &str) -> bool {
+/// Whether `id` may be a plugin's id, and so become part of a URL: `/^[a-z0-9_-]+$/i` (`PluginTokenHandler`,
+/// `ALLOWED_PLUGIN_ID_PATTERN`).
+pub fn is_plugin_id(id: &str) -> bool {
     !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 

@@ -20,8 +20,8 @@ impl Authenticator {
         let expires_at = jws.claims.lifetime(now, self.options.clock_tolerance, IssuedAt::Required)?;
         jws.named_key()?;
         let keys = self.issuers.plugin(id, self.access.welcomes_plugin(id))?;
-        keys.verify(jws, id).await?;
-        let plugin = Principal::plugin(id, expires_at);
+        let recheck_at = keys.verify(jws, id).await?;
+        let plugin = Principal::plugin(id, expires_at).verified_until(recheck_at);
         if !jws.claims.names("obo") {
             return Ok(plugin);
         }
@@ -50,8 +50,9 @@ impl Authenticator {
         let iat = if kind == TokenKind::OldUser { IssuedAt::Optional } else { IssuedAt::Required };
         let expires_at = jws.claims.lifetime(now, self.options.clock_tolerance, iat)?;
         jws.named_key()?;
-        self.issuers.users()?.verify(jws, "auth").await?;
-        Ok(Principal::user(entity_ref, kind == TokenKind::LimitedUser, expires_at))
+        let recheck_at = self.issuers.users()?.verify(jws, "auth").await?;
+        let user = Principal::user(entity_ref, kind == TokenKind::LimitedUser, expires_at);
+        Ok(user.verified_until(recheck_at))
     }
 
     fn check_audience(&self, jws: &Jws<'_>) -> Result<(), AuthError> {

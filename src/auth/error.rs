@@ -78,11 +78,13 @@ pub enum AuthError {
         /// The plugin id.
         issuer: String,
     },
-    /// Too many unknown plugins or keys are being asked for; this one was not looked for.
-    #[error("key set of {issuer:?} not looked for: too many unknown issuers lately")]
+    /// Too many unknown plugins or keys are being asked for; this one was not looked for, so that it may well be good.
+    #[error("key set of {issuer:?} not looked at: too many unknown issuers or keys lately")]
     Throttled {
         /// The plugin id.
         issuer: String,
+        /// When asking again may help.
+        retry_after: Duration,
     },
     /// No published key has the token's `kid`.
     #[error("no published key {kid:?}")]
@@ -139,7 +141,7 @@ impl AuthError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Restricted { .. } | Self::NotAllowed { .. } => StatusCode::FORBIDDEN,
-            Self::KeysUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Throttled { .. } | Self::KeysUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::OnBehalfOf(inner) => inner.status(),
             _ => StatusCode::UNAUTHORIZED,
         }
@@ -227,7 +229,9 @@ impl AuthError {
             }
             Self::Subject => "The token's subject is not one that Backstage would issue",
             Self::UnknownIssuer { .. } => "The token's issuer publishes no keys: is that plugin installed?",
-            Self::Throttled { .. } => "The token's issuer is unknown: try again later",
+            Self::Throttled { .. } => {
+                "Too many unknown issuers or keys are being asked for to look for the token's just now: try again"
+            }
             Self::UnknownKey { .. } => "The token's key is not among those that its issuer publishes: get a new token",
             Self::Signature => "The token's signature does not match its issuer's published key",
             Self::UsersOff => "User tokens are not accepted here: use a plugin token, or see callboard.auth.users",
@@ -253,7 +257,7 @@ impl AuthError {
     /// What `WWW-Authenticate` says beside a 401 or 403 (RFC 6750 §3).
     pub fn www_authenticate(&self) -> Option<&'static str> {
         match self {
-            Self::KeysUnavailable { .. } => None,
+            Self::Throttled { .. } | Self::KeysUnavailable { .. } => None,
             Self::Missing | Self::Scheme => Some("Bearer realm=\"callboard\""),
             Self::SeveralAuthorizations | Self::TooLarge { .. } => {
                 Some("Bearer realm=\"callboard\", error=\"invalid_request\"")
@@ -274,10 +278,18 @@ impl AuthError {
         }
     }
 
+    /// The plugin that asks for that subject, where the token says so.
+    pub fn actor(&self) -> Option<&str> {
+        match self {
+            Self::NotAllowed { actor, .. } => actor.as_deref(),
+            _ => None,
+        }
+    }
+
     /// When asking again may help, for `Retry-After`.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::KeysUnavailable { retry_after, .. } => Some(*retry_after),
+            Self::Throttled { retry_after, .. } | Self::KeysUnavailable { retry_after, .. } => Some(*retry_after),
             Self::OnBehalfOf(inner) => inner.retry_after(),
             _ => None,
         }

@@ -145,12 +145,13 @@ impl Issuer {
     async fn verify(&self, jws: &Jws<'_>, now: Timestamp, tolerance: Duration) -> Result<Principal, AuthError> {
         let subject = jws.claims.subject()?;
         let expires_at = jws.claims.lifetime(now, tolerance, IssuedAt::Optional)?;
-        self.keys.verify(jws, "external").await?;
+        let recheck_at = self.keys.verify(jws, "external").await?;
         let subject = match &self.subject_prefix {
             Some(prefix) => format!("external:{prefix}:{subject}"),
             None => format!("external:{subject}"),
         };
-        Grant { subject, may_read_docs: self.may_read_docs }.principal(Some(expires_at))
+        let principal = Grant { subject, may_read_docs: self.may_read_docs }.principal(Some(expires_at))?;
+        Ok(principal.verified_until(recheck_at))
     }
 }
 
@@ -160,7 +161,7 @@ fn says_more(error: &AuthError, than: &AuthError) -> bool {
     let weight = |error: &AuthError| match error {
         AuthError::UnknownToken => 0,
         AuthError::UnknownIssuer { .. } | AuthError::UnknownKey { .. } => 1,
-        AuthError::KeysUnavailable { .. } => 3,
+        AuthError::Throttled { .. } | AuthError::KeysUnavailable { .. } => 3,
         AuthError::Restricted { .. } => 4,
         _ => 2,
     };

@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+pub use access::is_plugin_id;
 pub use credential::{Credential, Resource};
 pub use error::AuthError;
 pub use jwks::FetchError;
@@ -82,7 +83,7 @@ impl Authenticator {
         let access = Access::new(&options.allow);
         let issuers = Issuers::new(&options, &access, &clock, &http);
         let external = External::new(&options, |url| issuers.external(url));
-        let remembered = Remembered::new(options.remembered_tokens);
+        let remembered = Remembered::new(options.remembered_tokens, options.jwks.refresh_after);
         let anonymous = Arc::new(Principal::anonymous());
         Self { options, clock, access, issuers, external, remembered, anonymous }
     }

@@ -24,7 +24,8 @@ pub struct Options {
     pub cookies: bool,
     /// How far `exp` and `nbf` may be off.
     pub clock_tolerance: Duration,
-    /// How many verified tokens are remembered.
+    /// How many verified tokens are remembered. Each is until it expires, or until the keys that it was verified with
+    /// are to be read again: at most for [`JwksOptions::refresh_after`].
     pub remembered_tokens: u64,
     /// Where plugins, and so their public keys, live. `None` where the configuration names no backend: then plugin
     /// and user tokens can't be verified and are refused.
@@ -123,7 +124,8 @@ pub struct AccessRestriction {
 pub struct JwksOptions {
     /// How long one fetch may take.
     pub timeout: Duration,
-    /// After this long a key set is read again when next used.
+    /// After this long a key set is read again when next used, and tokens that were verified with it and remembered are
+    /// verified anew: so long does a key count that its owner withdrew, unless its endpoint is down.
     pub refresh_after: Duration,
     /// How long known keys stay good beyond `refresh_after` while their endpoint is down.
     pub outage_grace: Duration,

@@ -10,6 +10,7 @@ pub struct Principal {
     actor: Option<String>,
     limited: bool,
     expires_at: Option<Timestamp>,
+    recheck_at: Option<Timestamp>,
 }
 
 /// What sort of caller it is.
@@ -25,47 +26,44 @@ pub enum Kind {
     User,
 }
 
-impl Kind {
-    /// One word for logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Anonymous => "anonymous",
-            Self::Plugin => "plugin",
-            Self::External => "external",
-            Self::User => "user",
-        }
-    }
-}
-
 impl Principal {
+    fn new(subject: String, kind: Kind, expires_at: Option<Timestamp>) -> Self {
+        Self { subject, kind, actor: None, limited: false, expires_at, recheck_at: None }
+    }
+
     /// Whoever asks where authentication is not required.
     pub(super) fn anonymous() -> Self {
-        Self { subject: "anonymous".to_owned(), kind: Kind::Anonymous, actor: None, limited: false, expires_at: None }
+        Self::new("anonymous".to_owned(), Kind::Anonymous, None)
     }
 
     pub(super) fn plugin(id: &str, expires_at: Timestamp) -> Self {
-        Self {
-            subject: format!("plugin:{id}"),
-            kind: Kind::Plugin,
-            actor: None,
-            limited: false,
-            expires_at: Some(expires_at),
-        }
+        Self::new(format!("plugin:{id}"), Kind::Plugin, Some(expires_at))
     }
 
     pub(super) fn external(subject: String, expires_at: Option<Timestamp>) -> Self {
-        Self { subject, kind: Kind::External, actor: None, limited: false, expires_at }
+        Self::new(subject, Kind::External, expires_at)
     }
 
     pub(super) fn user(entity_ref: &str, limited: bool, expires_at: Timestamp) -> Self {
-        Self { subject: entity_ref.to_owned(), kind: Kind::User, actor: None, limited, expires_at: Some(expires_at) }
+        Self { limited, ..Self::new(entity_ref.to_owned(), Kind::User, Some(expires_at)) }
     }
 
     /// The same user, with `plugin` acting on its behalf no longer than the plugin's own token lasts. The plugin
     /// vouches for what it asks for, so that the user's token being a limited one limits nothing.
     pub(super) fn through(self, plugin: Self) -> Self {
         let expires_at = [self.expires_at, plugin.expires_at].into_iter().flatten().min();
-        Self { actor: Some(plugin.subject), limited: false, expires_at, ..self }
+        let recheck_at = [self.recheck_at, plugin.recheck_at].into_iter().flatten().min();
+        Self { actor: Some(plugin.subject), limited: false, expires_at, recheck_at, ..self }
+    }
+
+    /// The same caller, verified with keys that are read again at `recheck_at`.
+    pub(super) fn verified_until(self, recheck_at: Option<Timestamp>) -> Self {
+        Self { recheck_at, ..self }
+    }
+
+    /// When the keys that made the credential good are to be read again; `None` for those that aren't fetched.
+    pub(super) const fn recheck_at(&self) -> Option<Timestamp> {
+        self.recheck_at
     }
 
     /// Who it is: `plugin:techdocs`, an external caller's configured subject, `external:ci:build`,

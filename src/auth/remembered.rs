@@ -61,46 +61,70 @@ impl Hasher for Unhashed {
     }
 }
 
-/// How long a token is remembered at most, however long it lasts: then its issuer must still publish its key. Backstage's
-/// own tokens last no longer.
-const LONGEST: Duration = Duration::from_secs(3600);
-
-/// A bounded memory of verified tokens, each good until it expires.
-pub(super) struct Remembered(Cache<TokenDigest, Entry, BuildHasherDefault<Unhashed>>);
+/// A bounded memory of verified tokens, each good until it expires or what made it good is to be looked at again.
+pub(super) struct Remembered {
+    tokens: Cache<TokenDigest, Entry, BuildHasherDefault<Unhashed>>,
+    longest: Duration,
+}
 
 #[derive(Clone)]
 struct Entry {
     principal: Arc<Principal>,
+    since: Timestamp,
     until: Timestamp,
 }
 
 impl Remembered {
+    /// Remembers `capacity` tokens, none for more than `longest`.
+    ///
     /// Backstage mints a token per call, so that most are used once and all die within the hour: what was used least
     /// recently goes first, and how often it was used before does not count.
-    pub(super) fn new(capacity: u64) -> Self {
+    pub(super) fn new(capacity: u64, longest: Duration) -> Self {
         let cache = Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru());
-        Self(cache.build_with_hasher(BuildHasherDefault::default()))
+        Self { tokens: cache.build_with_hasher(BuildHasherDefault::default()), longest }
     }
 
+    /// A token that was remembered in the future is not: the clock was set back, and how long ago it was nobody knows.
     pub(super) fn get(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<Principal>> {
-        let Entry { principal, until } = self.0.get(token)?;
-        if now >= until {
-            self.0.invalidate(token);
+        let Entry { principal, since, until } = self.tokens.get(token)?;
+        if now < since || now >= until {
+            self.tokens.invalidate(token);
             return None;
         }
         Some(principal)
     }
 
-    /// Remembers whose token it is for as long as it is good, `tolerance` counted in.
+    /// Remembers whose token it is for as long as it is good, `tolerance` counted in, but no longer than until the keys
+    /// that it was verified with are read again: a withdrawn key counts for remembered tokens as long as for new ones.
     pub(super) fn insert(&self, token: TokenDigest, principal: Arc<Principal>, now: Timestamp, tolerance: Duration) {
-        let longest = now.plus(LONGEST);
-        let until = principal.expires_at().map_or(longest, |end| end.plus(tolerance).min(longest));
-        self.0.insert(token, Entry { principal, until });
+        let expires_at = principal.expires_at().map(|end| end.plus(tolerance));
+        let ends = [expires_at, principal.recheck_at()].into_iter().flatten();
+        let until = ends.fold(now.plus(self.longest), Timestamp::min);
+        // Keys from before an outage are asked about again with every token, and there is nothing to remember.
+        if now < until {
+            self.tokens.insert(token, Entry { principal, since: now, until });
+        }
     }
 
     /// Does now what would otherwise be done along with later calls, evictions above all.
     #[cfg(test)]
     pub(super) fn run_pending_tasks(&self) {
-        self.0.run_pending_tasks();
+        self.tokens.run_pending_tasks();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clock_set_back_makes_no_token_remembered_longer() {
+        let memory = Remembered::new(10, Duration::from_secs(600));
+        let (token, now) = (TokenDigest::of(b"token"), Timestamp::from_secs(10_000));
+        let caller = Arc::new(Principal::plugin("techdocs", Timestamp::from_secs(100_000)));
+        memory.insert(token, caller, now, Duration::ZERO);
+        assert!(memory.get(&token, now).is_some());
+        assert!(memory.get(&token, Timestamp::from_secs(9_999)).is_none());
+        assert!(memory.get(&token, now).is_none());
     }
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Response};
 
 use super::Body;
 use super::record::{Record, Recorder};
-use crate::auth::Principal;
+use crate::auth::{AuthError, Principal};
 use crate::cache::Found;
 use crate::docs::{RouteClass, StorageKey};
 use crate::limit::Address;
@@ -64,6 +64,10 @@ impl Context {
 
     pub(super) fn set_principal(&mut self, principal: Arc<Principal>) {
         self.record.principal = Some(principal);
+    }
+
+    pub(super) fn set_refused(&mut self, error: &AuthError) {
+        self.record.refused = Some(error.clone());
     }
 
     pub(super) fn set_key(&mut self, key: &StorageKey) {

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use http::request::Parts;
 use http::{Method, StatusCode, Uri};
 
-use crate::auth::Principal;
+use crate::auth::{AuthError, Principal};
 use crate::chain::chain;
 use crate::docs::StorageKey;
 use crate::http::cache_status::CacheOutcome;
@@ -15,6 +15,9 @@ use crate::telemetry::{AccessLine, AccessLog, Instruments, RequestLabels, Span, 
 
 /// What a client that left before it was answered is written down as, after nginx's 499.
 const CLIENT_LEFT: u16 = 499;
+
+/// The same in a word, also for one that left in the middle of its answer.
+const CLIENT_LEFT_WORD: &str = "client_left";
 
 /// Writes requests down.
 #[derive(Debug)]
@@ -52,6 +55,7 @@ impl Recorder {
             uri: head.uri.clone(),
             route: "other",
             principal: None,
+            refused: None,
             key: None,
             outcome: None,
             reason: None,
@@ -73,6 +77,8 @@ pub(super) struct Record {
     uri: Uri,
     pub(super) route: &'static str,
     pub(super) principal: Option<Arc<Principal>>,
+    /// Why there is no principal.
+    pub(super) refused: Option<AuthError>,
     pub(super) key: Option<StorageKey>,
     pub(super) outcome: Option<CacheOutcome>,
     pub(super) reason: Option<&'static str>,
@@ -126,17 +132,28 @@ impl Record {
             self.span.set("callboard.cache.outcome", outcome.as_str());
         }
         match self.reason() {
-            // What a client does wrong is no failure of the server's.
-            Some(reason) if status.is_client_error() => self.span.set("error.type", reason),
+            // What a client does wrong, leaving early included, is no failure of the server's.
+            Some(reason) if status.is_client_error() || reason == CLIENT_LEFT_WORD => {
+                self.span.set("error.type", reason);
+            }
             Some(reason) => self.span.fail(reason),
             None => {}
+        }
+    }
+
+    /// Who asks, and the plugin that asks for it: also where it was verified and refused all the same.
+    fn caller(&self) -> (Option<&str>, Option<&str>) {
+        match (&self.principal, &self.refused) {
+            (Some(principal), _) => (Some(principal.subject()), principal.actor()),
+            (None, Some(refused)) => (refused.subject(), refused.actor()),
+            (None, None) => (None, None),
         }
     }
 
     /// Why the request did not end as it should have, in one word.
     fn reason(&self) -> Option<&'static str> {
         let is_whole = self.answer.is_some_and(|answer| self.bytes >= answer.length);
-        self.reason.or((!is_whole).then_some("client_left"))
+        self.reason.or((!is_whole).then_some(CLIENT_LEFT_WORD))
     }
 }
 
@@ -152,12 +169,14 @@ impl Drop for Record {
         if !self.books.access_log.is_on() {
             return;
         }
+        let (subject, actor) = self.caller();
         self.books.access_log.write(&AccessLine {
             at: SystemTime::now(),
             method: self.method.as_str(),
             path: self.uri.path(),
             status: status.as_u16(),
-            subject: self.principal.as_ref().map(|principal| principal.subject()),
+            subject,
+            actor,
             key: self.key.as_ref().map(StorageKey::as_str),
             cache: self.outcome.map(CacheOutcome::as_str),
             reason: self.reason(),

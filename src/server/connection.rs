@@ -13,7 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 
-use super::activity::{Activity, Inactive, WatchedIo};
+use super::activity::{Activity, Inactive};
+use super::watched::{WatchedBody, WatchedIo};
 use super::{Handler, Limits, Stop};
 use crate::limit::Address;
 
@@ -60,7 +61,7 @@ impl Connector {
             let handler = Arc::clone(&handler);
             async move {
                 let response = handler.answer(request, client).await;
-                Ok::<_, Infallible>(response.map(|body| answering.send(body)))
+                Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, answering)))
             }
         });
         let io = WatchedIo::new(TokioIo::new(socket), Arc::clone(&activity));

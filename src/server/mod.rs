@@ -5,6 +5,7 @@ mod connection;
 mod listener;
 mod options;
 mod places;
+mod watched;
 
 pub use listener::{Handler, Listener, Stop};
 pub use options::*;

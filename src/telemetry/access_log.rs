@@ -17,7 +17,7 @@ const QUEUE: usize = 65_536;
 /// How long lines are gathered before they are written together.
 const BATCH: Duration = Duration::from_millis(20);
 
-/// The longest piece of a request's path that a line repeats.
+/// The longest piece of a request's path, or of anything else that a caller has a say in, that a line repeats.
 const MAX_PATH: usize = 1024;
 
 /// What is told of a request.
@@ -31,8 +31,10 @@ pub struct AccessLine<'a> {
     pub path: &'a str,
     /// The status answered, 499 where the client left first.
     pub status: u16,
-    /// The caller, where there is one.
+    /// The caller, where it was verified, were it refused all the same.
     pub subject: Option<&'a str>,
+    /// The plugin that asks on the caller's behalf.
+    pub actor: Option<&'a str>,
     /// The storage key, where the path led to one.
     pub key: Option<&'a str>,
     /// What the cache did.
@@ -123,12 +125,9 @@ impl AccessLine<'_> {
         line.extend_from_slice(br#","path":"#);
         push_json(&mut line, truncated(self.path));
         let _ = write!(line, r#","status":{}"#, self.status);
-        let key = self.key.map(truncated);
-        for (name, value) in [("subject", self.subject), ("key", key), ("cache", self.cache), ("reason", self.reason)] {
-            if let Some(value) = value {
-                let _ = write!(line, r#","{name}":"#);
-                push_json(&mut line, value);
-            }
+        for (name, value) in self.known() {
+            let _ = write!(line, r#","{name}":"#);
+            push_json(&mut line, value);
         }
         let millis = self.duration.as_secs_f64() * 1000.0;
         let _ = writeln!(line, r#","bytes":{},"duration_ms":{millis:.3},"trace_id":"{}"}}"#, self.bytes, self.trace_id);
@@ -140,11 +139,24 @@ impl AccessLine<'_> {
         let path = truncated(self.path).escape_default();
         let time = format_rfc3339_millis(self.at);
         let _ = write!(line, "{time} {} {path} {}", self.method.escape_default(), self.status);
-        for value in [self.subject, self.cache, self.reason].into_iter().flatten() {
-            let _ = write!(line, " {}", value.escape_default());
+        for (name, value) in self.known() {
+            let _ = write!(line, " {name}={}", value.escape_default());
         }
-        let _ = writeln!(line, " {} B {:.3} ms", self.bytes, self.duration.as_secs_f64() * 1000.0);
+        let millis = self.duration.as_secs_f64() * 1000.0;
+        let _ = writeln!(line, " {} B {millis:.3} ms trace_id={}", self.bytes, self.trace_id);
         line
+    }
+
+    /// What not every line has, by the names that both formats give it.
+    fn known(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("subject", self.subject),
+            ("actor", self.actor),
+            ("key", self.key),
+            ("cache", self.cache),
+            ("reason", self.reason),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, truncated(value?))))
     }
 }
 
@@ -167,7 +179,8 @@ mod tests {
             method: "GET",
             path,
             status: 200,
-            subject: Some("plugin:techdocs"),
+            subject: Some("user:default/jane"),
+            actor: Some("plugin:techdocs"),
             key: Some("default/component/shop/index.html"),
             cache: Some("hit"),
             reason: None,
@@ -184,9 +197,24 @@ mod tests {
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(value["path"], "/static/docs/a\"b\\c\n\u{2028}é");
         assert_eq!(value["time"], "2024-02-29T12:00:00.123Z");
-        assert_eq!(value["subject"], "plugin:techdocs");
+        assert_eq!(value["subject"], "user:default/jane");
+        assert_eq!(value["actor"], "plugin:techdocs");
         assert_eq!(value["duration_ms"], 0.085);
         assert!(value.get("reason").is_none());
+    }
+
+    #[test]
+    fn a_line_for_a_terminal_tells_the_same() {
+        let line = line("/static/docs/a b\n");
+        let text = String::from_utf8(line.text()).unwrap();
+        let trace_id = line.trace_id;
+        assert_eq!(
+            text,
+            format!(
+                "2024-02-29T12:00:00.123Z GET /static/docs/a b\\n 200 subject=user:default/jane actor=plugin:techdocs \
+                 key=default/component/shop/index.html cache=hit 20480 B 0.085 ms trace_id={trace_id}\n"
+            )
+        );
     }
 
     #[test]

@@ -36,28 +36,23 @@ impl Budget {
 
     /// Whether [`Budget::take`] would be granted.
     pub(super) fn has_room(&self, now: Timestamp) -> bool {
-        self.with_one_more(&mut self.lock(), now).is_some()
+        self.with_one_more(&mut self.lock(), now).is_ok()
     }
 
-    /// Takes one, if there is one left.
-    pub(super) fn take(&self, now: Timestamp) -> bool {
+    /// Takes one, or says how long it is until there is one again.
+    pub(super) fn take(&self, now: Timestamp) -> Result<(), Duration> {
         let full_again_at = &mut *self.lock();
-        match self.with_one_more(full_again_at, now) {
-            Some(later) => {
-                *full_again_at = later;
-                true
-            }
-            None => false,
-        }
+        *full_again_at = self.with_one_more(full_again_at, now)?;
+        Ok(())
     }
 
-    /// When the budget will be full again once one more is taken, or `None` if none is left.
-    fn with_one_more(&self, full_again_at: &mut Timestamp, now: Timestamp) -> Option<Timestamp> {
+    /// When the budget will be full again once one more is taken, or how long it is until one can be.
+    fn with_one_more(&self, full_again_at: &mut Timestamp, now: Timestamp) -> Result<Timestamp, Duration> {
         let latest = now.plus(self.every.saturating_mul(self.burst));
         // Beyond that it can only be because the clock was set back: go on from an empty budget.
         *full_again_at = (*full_again_at).min(latest);
         let later = (*full_again_at).max(now).plus(self.every);
-        (later <= latest).then_some(later)
+        if later <= latest { Ok(later) } else { Err(later.since(latest)) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Timestamp> {
@@ -72,7 +67,8 @@ mod tests {
     #[test]
     fn no_more_than_ten_in_any_minute() {
         let budget = Budget::ten_a_minute();
-        let taken: Vec<u64> = (0..300_000).step_by(50).filter(|&t| budget.take(Timestamp::from_millis(t))).collect();
+        let taken: Vec<u64> =
+            (0..300_000).step_by(50).filter(|&t| budget.take(Timestamp::from_millis(t)).is_ok()).collect();
         for &start in &taken {
             assert!(taken.iter().filter(|&&t| t >= start && t < start + 60_000).count() <= 10);
         }
@@ -84,9 +80,9 @@ mod tests {
     fn clock_set_back_does_not_lock_out() {
         let budget = Budget::ten_a_minute();
         let late = Timestamp::from_secs(1_000_000);
-        while budget.take(late) {}
+        while budget.take(late).is_ok() {}
         let early = Timestamp::from_secs(1_000);
-        assert!(!budget.take(early));
-        assert!(budget.take(early.plus(EVERY)));
+        assert_eq!(budget.take(early), Err(EVERY));
+        assert_eq!(budget.take(early.plus(EVERY)), Ok(()));
     }
 }

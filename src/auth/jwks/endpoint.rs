@@ -2,9 +2,13 @@
 //!
 //! 1. One fetch at a time, however many wait; it is a task of its own, so that no waiter's leaving ends it.
 //! 2. Keys are good for `refresh_after`, then they are read again when next used.
-//! 3. An unknown `kid` makes for one reload, within a budget, and is then known to be unknown for a while.
+//! 3. An unknown `kid` makes for one reload, within a budget, and is then known to be unknown for a while. A fetch that
+//!    was under way when it was shown does not count: the answer may be from before its key was published. Beyond the
+//!    budget nobody can tell.
 //! 4. A failed fetch is not repeated before a growing pause has passed. Until the keys are older than
 //!    `refresh_after + outage_grace` they stay good meanwhile; then nobody can tell, and that is not a 401.
+//! 5. A plugin that nobody configured is a newcomer until it shows a key set, and its every fetch is taken from the
+//!    newcomers' common budget. From then on it is like a configured one.
 //!
 //! A good answer replaces the keys as a whole, whatever was known before: a key that its issuer no longer publishes
 //! may have been withdrawn for a reason. Backends with several replicas keep their keys in one database and each
@@ -19,21 +23,22 @@ use url::Url;
 
 use super::budget::Budget;
 use super::fetch::{self, FetchError, Found};
-use super::state::{Age, FIRST_PAUSE, State};
+use super::newcomers::Newcomers;
+use super::state::{Age, Asked, FIRST_PAUSE, State, Usable};
 use crate::auth::key_set::{KeySet, MAX_KID_BYTES};
 use crate::auth::options::JwksOptions;
 use crate::clock::{Clock, Timestamp};
 use crate::telemetry::Scope;
 
-/// How long "no such plugin" is believed of a plugin that is configured to read: it may just be starting.
+/// How long "no such plugin" is believed of a plugin that is configured, or was there before: it may just be starting.
 const ABSENT_FOR: Duration = Duration::from_secs(10);
 
-/// How long it is believed of any other.
-const STRANGER_ABSENT_FOR: Duration = Duration::from_secs(60);
+/// How long it is believed of a newcomer.
+const NEWCOMER_ABSENT_FOR: Duration = Duration::from_secs(60);
 
-/// The most fetches that one question waits for: one for keys that are missing or old, and one for a `kid` that is not
-/// among them after all.
-const MAX_WAITS: usize = 3;
+/// The most steps that one question takes: it may wait for a fetch that was under way, then for one that looks for its
+/// `kid`, and then it is answered.
+const MAX_STEPS: usize = 3;
 
 /// Why there is no key.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -42,8 +47,8 @@ pub(in crate::auth) enum NoKey {
     Unknown,
     #[error("status 404 Not Found: no such plugin is installed there")]
     NoSuchIssuer,
-    #[error("too many unknown issuers were asked for lately")]
-    Throttled,
+    #[error("too many unknown issuers or keys were asked for lately")]
+    Throttled { retry_after: Duration },
     #[error("key set unavailable")]
     Unavailable { retry_after: Duration, source: Arc<FetchError> },
 }
@@ -55,45 +60,68 @@ pub(in crate::auth) struct Endpoint {
     client: reqwest::Client,
     clock: Clock,
     options: JwksOptions,
-    absent_for: Duration,
     /// For reloads because of an unknown `kid`.
     reloads: Budget,
-    /// For every fetch, where the endpoint is a stranger's.
-    shared: Option<Arc<Budget>>,
+    /// Where nobody has configured the endpoint.
+    stranger: Option<Stranger>,
     state: Mutex<State>,
+}
+
+/// A plugin that nobody has configured, and the budget for such until it has shown keys.
+#[derive(Debug)]
+struct Stranger {
+    id: String,
+    newcomers: Arc<Newcomers>,
+}
+
+impl Stranger {
+    /// Express takes paths in any case, so that one plugin's key set can be had under as many names as its name has
+    /// capitalisations. Only the usual one in lower case can settle; the others stay in the common budget.
+    fn can_settle(&self) -> bool {
+        !self.id.bytes().any(|byte| byte.is_ascii_uppercase())
+    }
 }
 
 /// What a question comes to, for now.
 enum Step {
-    Answer(Result<KeySet, NoKey>),
+    Answer(Result<Usable, NoKey>),
     Wait(watch::Receiver<()>),
 }
 
 impl Endpoint {
     pub(super) fn new(url: Url, client: reqwest::Client, clock: Clock, options: JwksOptions) -> Self {
-        let (absent_for, reloads) = (ABSENT_FOR, Budget::ten_a_minute());
-        Self { url, client, clock, options, absent_for, reloads, shared: None, state: Mutex::default() }
+        let reloads = Budget::ten_a_minute();
+        Self { url, client, clock, options, reloads, stranger: None, state: Mutex::default() }
     }
 
-    /// The endpoint of a plugin that nobody configured, whose every fetch is taken from the budget for such.
-    pub(super) fn of_stranger(self, budget: Arc<Budget>) -> Self {
-        Self { absent_for: STRANGER_ABSENT_FOR, shared: Some(budget), ..self }
+    /// The endpoint of plugin `id` that nobody configured.
+    pub(super) fn of_stranger(self, id: &str, newcomers: Arc<Newcomers>) -> Self {
+        Self { stranger: Some(Stranger { id: id.to_owned(), newcomers }), ..self }
+    }
+
+    /// Whether it is known to be a real plugin's, because it has shown a key set.
+    pub(super) fn is_settled(&self) -> bool {
+        self.newcomer(&self.state()).is_none()
+    }
+
+    fn newcomer(&self, state: &State) -> Option<&Stranger> {
+        self.stranger.as_ref().filter(|stranger| !(state.has_shown_keys() && stranger.can_settle()))
     }
 
     /// The keys, one called `kid` among them; a token that names none gets any.
-    pub(in crate::auth) async fn keys_with(self: &Arc<Self>, kid: Option<&str>) -> Result<KeySet, NoKey> {
+    pub(super) async fn keys_with(self: &Arc<Self>, kid: Option<&str>) -> Result<Usable, NoKey> {
         self.ask(Wanted::Key(kid)).await
     }
 
     /// The keys, whatever they are called, were there even none.
     pub(super) async fn keys(self: &Arc<Self>) -> Result<KeySet, NoKey> {
-        self.ask(Wanted::Whatever).await
+        self.ask(Wanted::Whatever).await.map(|usable| usable.keys)
     }
 
-    async fn ask(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<KeySet, NoKey> {
-        let answers_before = self.state().answers;
-        for _ in 0..MAX_WAITS {
-            match self.step(wanted, answers_before) {
+    async fn ask(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Usable, NoKey> {
+        let asked = self.state().asked();
+        for _ in 0..MAX_STEPS {
+            match self.step(wanted, asked) {
                 Step::Answer(answer) => return answer,
                 // An error means that the sender is gone, and that is how a landing is told.
                 Step::Wait(mut flight) => drop(flight.changed().await),
@@ -102,15 +130,17 @@ impl Endpoint {
         Err(NoKey::Unavailable { retry_after: FIRST_PAUSE, source: Arc::new(FetchError::BrokenOff) })
     }
 
-    fn step(self: &Arc<Self>, wanted: Wanted<'_>, answers_before: u64) -> Step {
-        let now = self.clock.now();
+    fn step(self: &Arc<Self>, wanted: Wanted<'_>, asked: Asked) -> Step {
         let state = &mut *self.state();
-        if state.absent_since.is_some_and(|since| now.since(since) < self.absent_for) {
+        // Read under the lock: a stamp that lies ahead has to mean that the clock was set back.
+        let now = self.clock.now();
+        let absent_for = if self.newcomer(state).is_some() { NEWCOMER_ABSENT_FOR } else { ABSENT_FOR };
+        if state.is_absent(now, absent_for) {
             return Step::Answer(Err(NoKey::NoSuchIssuer));
         }
         match state.usable_keys(now, &self.options) {
-            Some((keys, Age::Fresh)) => self.step_with_fresh_keys(state, keys, wanted, answers_before, now),
-            Some((keys, Age::Old)) => self.step_with_old_keys(state, keys, wanted, now),
+            Some(usable) if usable.age == Age::Fresh => self.step_with_fresh_keys(state, usable, wanted, asked, now),
+            Some(usable) => self.step_with_old_keys(state, usable, wanted, now),
             None => self.fetch_and_wait(state, now).unwrap_or_else(|no_key| Step::Answer(Err(no_key))),
         }
     }
@@ -118,23 +148,27 @@ impl Endpoint {
     fn step_with_fresh_keys(
         self: &Arc<Self>,
         state: &mut State,
-        keys: KeySet,
+        usable: Usable,
         wanted: Wanted<'_>,
-        answers_before: u64,
+        asked: Asked,
         now: Timestamp,
     ) -> Step {
-        if wanted.is_among(&keys) {
-            return Step::Answer(Ok(keys));
+        if wanted.is_among(&usable.keys) {
+            return Step::Answer(Ok(usable));
         }
         let kid = wanted.kid();
-        if state.answers > answers_before {
+        if state.answer_is_newer(asked) {
             state.unknown_kids.insert(kid, now);
             return Step::Answer(Err(NoKey::Unknown));
         }
-        let hopeless = kid.len() > MAX_KID_BYTES || state.unknown_kids.contains(kid, now);
-        let may_reload = || state.flight.is_some() || state.failure.is_some() || self.reloads.take(now);
-        if hopeless || !may_reload() {
+        if kid.len() > MAX_KID_BYTES || state.unknown_kids.contains(kid, now) {
             return Step::Answer(Err(NoKey::Unknown));
+        }
+        if state.flight().is_none()
+            && state.failure.is_none()
+            && let Err(retry_after) = self.reloads.take(now)
+        {
+            return Step::Answer(Err(NoKey::Throttled { retry_after }));
         }
         self.fetch_and_wait(state, now).unwrap_or_else(|no_key| Step::Answer(Err(no_key)))
     }
@@ -144,14 +178,14 @@ impl Endpoint {
     fn step_with_old_keys(
         self: &Arc<Self>,
         state: &mut State,
-        keys: KeySet,
+        usable: Usable,
         wanted: Wanted<'_>,
         now: Timestamp,
     ) -> Step {
         let failing = state.failure.is_some();
         match self.fetch_and_wait(state, now) {
             Ok(wait) if !failing => wait,
-            _ if wanted.is_among(&keys) => Step::Answer(Ok(keys)),
+            _ if wanted.is_among(&usable.keys) => Step::Answer(Ok(usable)),
             Ok(wait) => wait,
             Err(no_key) => Step::Answer(Err(no_key)),
         }
@@ -159,20 +193,17 @@ impl Endpoint {
 
     /// Joins the fetch that is under way, or starts one unless the last has failed just now.
     fn fetch_and_wait(self: &Arc<Self>, state: &mut State, now: Timestamp) -> Result<Step, NoKey> {
-        if let Some(flight) = &state.flight {
+        if let Some(flight) = state.flight() {
             return Ok(Step::Wait(flight.clone()));
         }
-        if let Some(failure) = &state.failure
-            && now < failure.retry_at
-        {
-            let retry_after = failure.retry_at.since(now);
+        if let Some((failure, retry_after)) = state.pause(now) {
             return Err(NoKey::Unavailable { retry_after, source: Arc::clone(&failure.error) });
         }
-        if self.shared.as_ref().is_some_and(|budget| !budget.take(now)) {
-            return Err(NoKey::Throttled);
+        if let Some(Stranger { id, newcomers }) = self.newcomer(state) {
+            newcomers.take(id, now).map_err(|retry_after| NoKey::Throttled { retry_after })?;
         }
         let (sender, flight) = watch::channel(());
-        state.flight = Some(flight.clone());
+        state.take_off(flight.clone());
         let landing = Landing { endpoint: Arc::clone(self), outcome: Err(FetchError::BrokenOff), _sender: sender };
         let scope = Scope::current();
         tokio::spawn(async move {
@@ -185,28 +216,37 @@ impl Endpoint {
     }
 
     fn absorb(&self, outcome: Result<Found, FetchError>) {
-        let now = self.clock.now();
         let url = self.shown();
-        match outcome {
-            Ok(Found::Keys(keys)) => {
-                tracing::info!(url, keys = keys.len(), skipped = keys.skipped(), "read key set");
-                self.state().learn(Some((keys, now)), None);
+        // The lock is gone again when the log is written, which may take its time.
+        match self.take_in(outcome) {
+            News::Keys(keys) => tracing::info!(url, keys = keys.len(), skipped = keys.skipped(), "read key set"),
+            News::Absent => tracing::info!(url, "there is no such key set"),
+            News::Failure(error, pause) => {
+                let error: &dyn std::error::Error = &*error;
+                tracing::warn!(url, error, ?pause, "can't read key set");
             }
-            Ok(Found::Nothing) if self.state().usable_keys(now, &self.options).is_none() => {
-                tracing::info!(url, "there is no such key set");
-                self.state().learn(None, Some(now));
-            }
-            // A plugin that was there and isn't is more likely starting than gone: its keys run out by themselves.
-            Ok(Found::Nothing) => self.absorb_failure(FetchError::Status(StatusCode::NOT_FOUND), now),
-            Err(error) => self.absorb_failure(error, now),
         }
     }
 
-    fn absorb_failure(&self, error: FetchError, now: Timestamp) {
+    fn take_in(&self, outcome: Result<Found, FetchError>) -> News {
+        let state = &mut *self.state();
+        let now = self.clock.now();
+        let error = match outcome {
+            Ok(Found::Keys(keys)) => {
+                state.learn(Some(keys.clone()), now);
+                return News::Keys(keys);
+            }
+            Ok(Found::Nothing) if state.usable_keys(now, &self.options).is_none() => {
+                state.learn(None, now);
+                return News::Absent;
+            }
+            // A plugin that was there and isn't is more likely starting than gone: its keys run out by themselves.
+            Ok(Found::Nothing) => FetchError::Status(StatusCode::NOT_FOUND),
+            Err(error) => error,
+        };
         let error = Arc::new(error);
-        let pause = self.state().fail(Arc::clone(&error), now);
-        let error: &dyn std::error::Error = &*error;
-        tracing::warn!(url = self.shown(), error, ?pause, "can't read key set");
+        let pause = state.fail(Arc::clone(&error), now);
+        News::Failure(error, pause)
     }
 
     /// The address without user name, password and query, any of which may be a secret.
@@ -222,6 +262,14 @@ impl Endpoint {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a fetch has brought.
+enum News {
+    Keys(KeySet),
+    Absent,
+    /// And how long to leave the endpoint alone.
+    Failure(Arc<FetchError>, Duration),
 }
 
 /// What a question is after.

@@ -3,6 +3,7 @@
 mod budget;
 mod endpoint;
 mod fetch;
+mod newcomers;
 mod source;
 mod state;
 mod strangers;

@@ -7,12 +7,12 @@ use url::Url;
 
 use super::endpoint::{Endpoint, NoKey};
 use super::strangers::Strangers;
-use crate::auth::access::Access;
+use crate::auth::access::{Access, is_plugin_id};
 use crate::auth::error::AuthError;
 use crate::auth::jws::Jws;
 use crate::auth::key_set::{self, KeySet};
 use crate::auth::options::{Discovery, JwksOptions, Options};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 /// An issuer's keys: known for good, or published somewhere.
 #[derive(Debug, Clone)]
@@ -22,14 +22,15 @@ pub(in crate::auth) enum KeySource {
 }
 
 impl KeySource {
-    /// Verifies the signature of a token that names `issuer` as its issuer.
-    pub(in crate::auth) async fn verify(&self, jws: &Jws<'_>, issuer: &str) -> Result<(), AuthError> {
+    /// Verifies the signature of a token that names `issuer` as its issuer. It is good until the keys are read again,
+    /// which may find that one was withdrawn; `None` for keys that can't be.
+    pub(in crate::auth) async fn verify(&self, jws: &Jws<'_>, issuer: &str) -> Result<Option<Timestamp>, AuthError> {
         // Nothing is fetched for an algorithm that no key could be used with.
         jws.algorithm()?;
         match self {
-            Self::Pinned(keys) => keys.verify(jws),
+            Self::Pinned(keys) => keys.verify(jws).map(|()| None),
             Self::Published(endpoint) => match endpoint.keys_with(jws.kid()).await {
-                Ok(keys) => keys.verify(jws),
+                Ok(usable) => usable.keys.verify(jws).map(|()| Some(usable.recheck_at)),
                 Err(no_key) => Err(refusal(no_key, jws.kid(), issuer)),
             },
         }
@@ -56,7 +57,7 @@ fn refusal(no_key: NoKey, kid: Option<&str>, issuer: &str) -> AuthError {
     match no_key {
         NoKey::Unknown => key_set::unknown_key(kid),
         NoKey::NoSuchIssuer => AuthError::UnknownIssuer { issuer: issuer.to_owned() },
-        NoKey::Throttled => AuthError::Throttled { issuer: issuer.to_owned() },
+        NoKey::Throttled { retry_after } => AuthError::Throttled { issuer: issuer.to_owned(), retry_after },
         NoKey::Unavailable { retry_after, source } => AuthError::KeysUnavailable { retry_after, source },
     }
 }
@@ -68,6 +69,8 @@ pub(in crate::auth) struct Issuers {
     discovery: Option<Discovery>,
     /// Plugins with pinned keys, and those that `callboard.auth.allow` names: always there.
     named: HashMap<String, KeySource>,
+    /// Others that the configuration speaks of: always there too, so that no stranger gets in their way.
+    mentioned: HashMap<String, KeySource>,
     users: Option<KeySource>,
     welcome: Strangers,
     unwelcome: Strangers,
@@ -102,14 +105,22 @@ impl Issuers {
                 named.entry(id.to_owned()).or_insert_with(|| reach.source(url));
             }
         }
+        let endpoints = discovery.iter().flat_map(|discovery| &discovery.endpoints);
+        let mentioned = endpoints.flat_map(|endpoint| &endpoint.plugins).chain(&options.audiences);
+        let mentioned = mentioned.filter(|id| is_plugin_id(id) && !named.contains_key(*id)).filter_map(|id| {
+            let url = discovery.as_ref().and_then(|discovery| discovery.plugin_keys(id))?;
+            Some((id.clone(), reach.source(url)))
+        });
+        let mentioned: HashMap<_, _> = mentioned.collect();
         let users = discovery.as_ref().and_then(Discovery::user_keys).map(|url| reach.source(url));
-        Self { reach, discovery, named, users, welcome: Strangers::welcome(), unwelcome: Strangers::unwelcome() }
+        let (welcome, unwelcome) = (Strangers::welcome(), Strangers::unwelcome());
+        Self { reach, discovery, named, mentioned, users, welcome, unwelcome }
     }
 
     /// The keys of plugin `id`, which is made of letters, digits, `_` and `-` only.
     pub(in crate::auth) fn plugin(&self, id: &str, welcome: bool) -> Result<KeySource, AuthError> {
-        if let Some(named) = self.named.get(id) {
-            return Ok(named.clone());
+        if let Some(always_there) = self.named.get(id).or_else(|| self.mentioned.get(id)) {
+            return Ok(always_there.clone());
         }
         let discovery = self.discovery.as_ref().ok_or(AuthError::NoBackend)?;
         let strangers = if welcome { &self.welcome } else { &self.unwelcome };

@@ -1,56 +1,96 @@
 //! Plugins that nobody configured by name but whose tokens are shown all the same.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 
 use super::budget::Budget;
 use super::endpoint::{Endpoint, NoKey};
+use super::newcomers::Newcomers;
 use crate::clock::Timestamp;
 
-/// A bounded number of endpoints, the least recently used of which is forgotten first, with one budget for all that
-/// is fetched from them: whoever invents plugins makes us fetch no more than that, and remember no more.
+/// A bounded number of endpoints in two classes:
+///
+/// - newcomers have never shown a key. Whoever invents plugins makes us fetch no more than their common budget, and
+///   remember no more than their number; that has been asked for longest ago is forgotten first;
+/// - settled ones have. They are plugins for certain, so that no stranger can invent them: each has a budget of its own,
+///   like a configured one, and newcomers push none of them out.
 #[derive(Debug)]
 pub(super) struct Strangers {
-    endpoints: Cache<String, Arc<Endpoint>>,
-    budget: Arc<Budget>,
+    known: Mutex<Known>,
+    /// Of each class.
+    capacity: usize,
+    newcomers: Arc<Newcomers>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    endpoints: HashMap<String, Entry>,
+    /// Questions so far: a clock that is never set back.
+    asked: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    endpoint: Arc<Endpoint>,
+    last_asked: u64,
 }
 
 impl Strangers {
-    /// For plugins that no entry of `callboard.auth.allow` covers: they will not read, but are to be told so.
+    /// For plugins that no entry of `callboard.auth.allow` covers: they will not read, unless it is for a user who may,
+    /// but are to be told so. At most ten fetches in any 60 seconds in all.
     pub(super) fn unwelcome() -> Self {
-        Self::new(64, Budget::ten_a_minute())
+        Self::new(64, Budget::new(2, Duration::from_secs(12)), Budget::new(1, Duration::from_secs(30)))
     }
 
     /// For plugins that an entry such as `plugin:*` covers. A company may have dozens of them, all of which ask again
     /// when we start.
     pub(super) fn welcome() -> Self {
-        Self::new(256, Budget::new(30, Duration::from_secs(2)))
+        Self::new(256, Budget::new(30, Duration::from_secs(2)), Budget::new(5, Duration::from_secs(2)))
     }
 
-    fn new(endpoints: u64, budget: Budget) -> Self {
-        // Not TinyLFU: it would keep out a new plugin in favour of a stranger's that is asked for more often.
-        let endpoints = Cache::builder().max_capacity(endpoints).eviction_policy(EvictionPolicy::lru()).build();
-        Self { endpoints, budget: Arc::new(budget) }
+    fn new(capacity: usize, first: Budget, again: Budget) -> Self {
+        Self { known: Mutex::default(), capacity, newcomers: Arc::new(Newcomers::new(first, again)) }
     }
 
     /// The endpoint of plugin `id`, made by `make` if it is not among those known. It is not made if nothing could be
-    /// fetched from it just now, so that inventing plugins can't push out those that are real.
+    /// fetched from it just now, so that a flood of invented plugins pushes out newcomers only slowly.
     pub(super) fn endpoint(
         &self,
         id: &str,
         now: Timestamp,
         make: impl FnOnce() -> Option<Endpoint>,
     ) -> Result<Arc<Endpoint>, NoKey> {
-        if let Some(known) = self.endpoints.get(id) {
-            return Ok(known);
+        let known = &mut *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.asked += 1;
+        if let Some(entry) = known.endpoints.get_mut(id) {
+            entry.last_asked = known.asked;
+            return Ok(Arc::clone(&entry.endpoint));
         }
-        if !self.budget.has_room(now) {
-            return Err(NoKey::Throttled);
-        }
+        self.newcomers.has_room(id, now).map_err(|retry_after| NoKey::Throttled { retry_after })?;
         let endpoint = make().ok_or(NoKey::NoSuchIssuer)?;
-        Ok(self.endpoints.get_with_by_ref(id, || Arc::new(endpoint.of_stranger(Arc::clone(&self.budget)))))
+        let endpoint = Arc::new(endpoint.of_stranger(id, Arc::clone(&self.newcomers)));
+        known.make_room(self.capacity);
+        known.endpoints.insert(id.to_owned(), Entry { endpoint: Arc::clone(&endpoint), last_asked: known.asked });
+        Ok(endpoint)
+    }
+}
+
+impl Known {
+    /// Makes room for one newcomer, and for those that have settled since the last one came.
+    fn make_room(&mut self, capacity: usize) {
+        self.shrink(false, capacity.saturating_sub(1));
+        self.shrink(true, capacity);
+    }
+
+    /// Forgets those that were asked for longest ago of those settled or not. It looks at all of them, but no more often
+    /// than newcomers are let in.
+    fn shrink(&mut self, settled: bool, to: usize) {
+        let alike = self.endpoints.iter().filter(|(_, entry)| entry.endpoint.is_settled() == settled);
+        let mut ages: Vec<u64> = alike.map(|(_, entry)| entry.last_asked).collect();
+        ages.sort_unstable_by(|a, b| b.cmp(a));
+        if let Some(&longest_ago) = ages.get(to) {
+            self.endpoints.retain(|_, entry| entry.endpoint.is_settled() != settled || entry.last_asked > longest_ago);
+        }
     }
 }

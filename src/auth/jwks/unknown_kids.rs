@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::state::lasts;
 use crate::clock::Timestamp;
 
 /// How long a `kid` is taken for unknown without another look. Backstage publishes a key before it signs with it, so
@@ -19,12 +20,12 @@ pub(super) struct UnknownKids(HashMap<String, Timestamp>);
 
 impl UnknownKids {
     pub(super) fn contains(&self, kid: &str, now: Timestamp) -> bool {
-        self.0.get(kid).is_some_and(|&since| now.since(since) < UNKNOWN_FOR)
+        self.0.get(kid).is_some_and(|&since| lasts(since, UNKNOWN_FOR, now))
     }
 
     pub(super) fn insert(&mut self, kid: &str, now: Timestamp) {
         if self.0.len() >= MAX_KIDS {
-            self.0.retain(|_, &mut since| now.since(since) < UNKNOWN_FOR);
+            self.0.retain(|_, &mut since| lasts(since, UNKNOWN_FOR, now));
         }
         if self.0.len() >= MAX_KIDS {
             self.0.clear();
@@ -47,5 +48,6 @@ mod tests {
         }
         assert!(kids.contains("9999", now));
         assert!(!kids.contains("9999", now.plus(UNKNOWN_FOR)));
+        assert!(!kids.contains("9999", Timestamp::from_secs(99)), "the clock was set back");
     }
 }

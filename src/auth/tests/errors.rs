@@ -19,7 +19,7 @@ fn every_error() -> Vec<AuthError> {
         AuthError::Audience { presented: vec!["secret detail".to_owned()], accepted: vec!["techdocs".to_owned()] },
         AuthError::Subject,
         AuthError::UnknownIssuer { issuer: "secret detail".to_owned() },
-        AuthError::Throttled { issuer: "secret detail".to_owned() },
+        AuthError::Throttled { issuer: "secret detail".to_owned(), retry_after: Duration::from_secs(1) },
         AuthError::UnknownKey { kid: Some("secret detail".to_owned()) },
         AuthError::Signature,
         AuthError::UsersOff,

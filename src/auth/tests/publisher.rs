@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use url::Url;
 
 /// What it answers at a path; 404 where nothing is said.
@@ -22,6 +23,8 @@ pub(super) enum Answer {
     Status(u16),
     RedirectTo(String),
     Silence,
+    /// The document as it is now, sent when somebody says so.
+    Held(Value, Arc<Notify>),
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +85,10 @@ impl Publisher {
             Answer::Status(status) => response.status(status).body(Full::default()),
             Answer::RedirectTo(to) => response.status(302).header("location", to).body(Full::default()),
             Answer::Silence => std::future::pending().await,
+            Answer::Held(json, release) => {
+                release.notified().await;
+                response.body(Full::from(json.to_string()))
+            }
         }
         .unwrap())
     }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::external;
-use crate::auth::{Discovery, DiscoveryEndpoint, ExternalAccess, ExternalMethod, JwksOptions, Options};
+use crate::auth::{Discovery, DiscoveryEndpoint, ExternalAccess, ExternalMethod, JwksOptions, Options, is_plugin_id};
 use crate::config::formats::{COUNT, DURATION, FLAG, TEXT, TEXTS, URL, holds_user};
 use crate::config::reader::Reader;
 use crate::storage::Origin;
@@ -189,11 +189,6 @@ fn read_target(reader: &mut Reader<'_>, key: &str) -> Option<String> {
             None
         }
     }
-}
-
-/// `/^[a-z0-9_-]+$/i`, what upstream takes for a plugin's id in a token.
-fn is_plugin_id(id: &str) -> bool {
-    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 #[cfg(test)]

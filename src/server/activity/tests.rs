@@ -1,7 +1,5 @@
 //! What a connection is closed for, and when, on paused time.
 
-use http_body_util::Full;
-
 use super::*;
 
 fn limits() -> Limits {
@@ -37,7 +35,7 @@ async fn a_used_connection_may_be_idle_for_longer() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let activity = Activity::new();
         tokio::time::sleep(Duration::from_secs(10)).await;
-        drop(activity.answering(version));
+        drop(activity.answering(version).send());
         assert_eq!(found(&activity).await, (Inactive::Idle, 75));
     }
 }
@@ -45,7 +43,7 @@ async fn a_used_connection_may_be_idle_for_longer() {
 #[tokio::test(start_paused = true)]
 async fn a_further_header_that_trickles_in_is_given_as_long_as_the_first() {
     let activity = Activity::new();
-    drop(activity.answering(Version::HTTP_11));
+    drop(activity.answering(Version::HTTP_11).send());
     tokio::time::sleep(Duration::from_secs(50)).await;
     let trickling = async {
         loop {
@@ -62,7 +60,7 @@ async fn a_further_header_that_trickles_in_is_given_as_long_as_the_first() {
 #[tokio::test(start_paused = true)]
 async fn pings_and_windows_of_http_2_begin_no_header() {
     let activity = Activity::new();
-    drop(activity.answering(Version::HTTP_2));
+    drop(activity.answering(Version::HTTP_2).send());
     activity.read();
     assert_eq!(found(&activity).await, (Inactive::Idle, 75));
 }
@@ -70,7 +68,57 @@ async fn pings_and_windows_of_http_2_begin_no_header() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_take_its_answer_is_stalled() {
     let activity = Activity::new();
-    let answer = activity.answering(Version::HTTP_11).send(Full::new(Bytes::from_static(b"x")));
+    let answer = activity.answering(Version::HTTP_11).send();
+    assert_eq!(found(&activity).await, (Inactive::Stalled, 30));
+    drop(answer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_sends_for_nothing_keeps_no_connection() {
+    // PING frames: bytes come in, bytes go out.
+    let pings = async |activity: &Activity| loop {
+        activity.read();
+        activity.wrote(true);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    let idle = Activity::new();
+    drop(idle.answering(Version::HTTP_2).send());
+    tokio::select! {
+        found = found(&idle) => assert_eq!(found, (Inactive::Idle, 75)),
+        () = pings(&idle) => {}
+    }
+    let stalled = Activity::new();
+    let answer = stalled.answering(Version::HTTP_2).send();
+    tokio::select! {
+        found = found(&stalled) => assert_eq!(found, (Inactive::Stalled, 30)),
+        () = pings(&stalled) => {}
+    }
+    drop(answer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_takes_nothing_is_stalled_and_one_that_takes_a_little_is_not() {
+    let activity = Activity::new();
+    drop(activity.answering(Version::HTTP_11).send());
+    activity.wrote(false);
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        activity.wrote(true);
+        activity.wrote(false);
+    }
+    assert_eq!(found(&activity).await, (Inactive::Stalled, 30));
+    activity.wrote(true);
+    assert_eq!(found(&activity).await, (Inactive::Idle, 75));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_waits_for_storage_is_not_stalled() {
+    let activity = Activity::new();
+    let answer = activity.answering(Version::HTTP_11).send();
+    activity.waits(true);
+    let limits = limits();
+    assert!(tokio::time::timeout(Duration::from_secs(300), activity.inactive(&limits)).await.is_err());
+    activity.waits(false);
     assert_eq!(found(&activity).await, (Inactive::Stalled, 30));
     drop(answer);
 }
