@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,11 +22,15 @@ use crate::sample;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
 use crate::server::{Listener, Stop};
 use crate::storage::{Contact, DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
-use crate::telemetry::{AccessLog, Instruments, ListenerName};
+use crate::telemetry::{AccessLog, Instruments, ListenerName, Telemetry};
 use crate::trust::{self, Trust};
 
 /// How long the first contact with storage waits before it tries again: this long at first, doubling up to the second.
 const FIRST_CONTACT_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// How long what is left of telemetry may take to be sent: at least, however long requests in flight took to finish, and
+/// at most, however quickly they did.
+const FLUSH: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 /// How long one request for a key set may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -47,6 +51,7 @@ pub struct App {
     probe: StorageKey,
     server: crate::server::Options,
     tls: Option<(Acceptor, Reloader)>,
+    telemetry: Telemetry,
 }
 
 /// Why the program could not be started.
@@ -79,8 +84,22 @@ impl App {
     /// Where a client can't be built from its options.
     pub fn new(resolved: Resolved, clock: Clock) -> Result<Self, StartError> {
         let trust = trust(&resolved.trust)?;
-        let store = store(&resolved.storage, &trust)?;
-        Self::wire(resolved, clock, store, &trust)
+        let telemetry = telemetry(&resolved, &trust)?;
+        Self::with_telemetry(resolved, clock, &trust, telemetry)
+    }
+
+    /// The same, with telemetry that was started before, for the sake of the log.
+    ///
+    /// # Errors
+    /// Where a client can't be built from its options.
+    pub fn with_telemetry(
+        resolved: Resolved,
+        clock: Clock,
+        trust: &Trust,
+        telemetry: Telemetry,
+    ) -> Result<Self, StartError> {
+        let store = store(&resolved.storage, trust)?;
+        Self::assemble(resolved, clock, store, trust, telemetry)
     }
 
     /// The same, in front of this store.
@@ -89,11 +108,18 @@ impl App {
     /// Where a client can't be built from its options.
     pub fn with_store(resolved: Resolved, clock: Clock, store: Arc<dyn DocStore>) -> Result<Self, StartError> {
         let trust = trust(&resolved.trust)?;
-        Self::wire(resolved, clock, store, &trust)
+        let telemetry = telemetry(&resolved, &trust)?;
+        Self::assemble(resolved, clock, store, &trust, telemetry)
     }
 
-    fn wire(resolved: Resolved, clock: Clock, store: Arc<dyn DocStore>, trust: &Trust) -> Result<Self, StartError> {
-        let instruments = Arc::new(Instruments::new().map_err(|source| StartError::Setup { what: "metrics", source })?);
+    fn assemble(
+        resolved: Resolved,
+        clock: Clock,
+        store: Arc<dyn DocStore>,
+        trust: &Trust,
+        telemetry: Telemetry,
+    ) -> Result<Self, StartError> {
+        let instruments = Arc::clone(&telemetry.instruments);
         let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
         let cache = DocCache::new(Arc::clone(&storage), resolved.cache, clock.clone(), &instruments);
         let health = Arc::new(Health::new(Arc::clone(&storage)));
@@ -112,7 +138,7 @@ impl App {
             instruments: Arc::clone(&instruments),
             access_log,
         };
-        let journey = Journey::new(rooms, resolved.pipeline);
+        let journey = Journey::new(rooms, resolved.pipeline).traced(telemetry.tracing.clone());
         let admin = Admin::new(Arc::clone(&health), Arc::clone(&instruments));
         Ok(Self {
             journey: Arc::new(journey),
@@ -125,6 +151,7 @@ impl App {
             probe,
             server: resolved.server,
             tls,
+            telemetry,
         })
     }
 
@@ -151,7 +178,8 @@ impl App {
             let (broken_off, _, (), ()) = tokio::join!(main, admin, contact, sweep);
             broken_off
         });
-        Ok(Running { address: addresses.0, admin_address: addresses.1, health, stop, serving })
+        let (address, admin_address) = addresses;
+        Ok(Running { address, admin_address, health, stop, serving, grace, telemetry: self.telemetry })
     }
 
     fn bind(&self, address: SocketAddr, name: ListenerName, key: &'static str) -> Result<Listener, StartError> {
@@ -170,15 +198,21 @@ pub struct Running {
     health: Arc<Health>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<usize>,
+    grace: Duration,
+    telemetry: Telemetry,
 }
 
 impl Running {
-    /// Stops accepting, lets requests in flight finish within the grace time, and returns how many connections had to
-    /// be broken off.
+    /// Stops accepting, lets requests in flight finish within the grace time, sends what is left of telemetry, and
+    /// returns how many connections had to be broken off.
     pub async fn stop(self) -> usize {
+        let start = Instant::now();
         self.health.draining();
         self.stop.send_replace(true);
-        self.serving.await.unwrap_or_default()
+        let broken_off = self.serving.await.unwrap_or_default();
+        let (least, most) = FLUSH;
+        self.telemetry.stop(self.grace.saturating_sub(start.elapsed()).clamp(least, most)).await;
+        broken_off
     }
 }
 
@@ -188,6 +222,10 @@ impl Running {
 /// Where one of the files can't be used, or no authority is known at all.
 pub fn trust(options: &trust::Options) -> Result<Trust, StartError> {
     Trust::load(options).map_err(|error| StartError::Setup { what: "the trust in servers", source: error.into() })
+}
+
+fn telemetry(resolved: &Resolved, trust: &Trust) -> Result<Telemetry, StartError> {
+    Telemetry::start(&resolved.telemetry, trust).map_err(|source| StartError::Setup { what: "telemetry", source })
 }
 
 fn tls(options: TlsOptions, clock: &Clock, instruments: &Arc<Instruments>) -> Result<(Acceptor, Reloader), StartError> {

@@ -3,6 +3,7 @@
 #
 #   target/test-tools/venv/             Python with MkDocs, moto and boto3, from tests/rig/requirements.txt
 #   target/test-tools/sslyze/           Python with sslyze, from tests/rig/scanner-requirements.txt
+#   target/test-tools/prometheus/       Debian's Prometheus, unpacked rather than installed: no service comes with it
 #   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json
 #
 # Run it as often as you like: what is there and up to date is left alone. It needs Debian or something like it, Python
@@ -51,6 +52,18 @@ install_python() {
   quietly env DEBIAN_FRONTEND=noninteractive \
     apt-get install --yes --no-install-recommends python3 python3-venv ca-certificates
   has_python || fail "python3-venv is installed, but $(python3 --version) is not 3.11 or newer"
+}
+
+install_prometheus() {
+  PATH=$PATH:$tools/prometheus/usr/bin
+  command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+  command -v apt-get >/dev/null || fail "prometheus is missing, and so is apt-get to bring it"
+  say "unpacking Debian's Prometheus into target/test-tools/prometheus"
+  [ "$(id -u)" -ne 0 ] || quietly apt-get update
+  rm -rf "$tools/prometheus"
+  mkdir -p "$tools/prometheus"
+  (cd "$tools/prometheus" && quietly apt-get download prometheus && quietly dpkg --extract prometheus_*.deb .)
+  rm -f "$tools"/prometheus/*.deb
 }
 
 install_packages_from_pypi() {
@@ -127,8 +140,10 @@ install_packages_from_pypi
 install_tls_tools
 install_node
 install_packages_from_npm
+install_prometheus
 
 quietly "$venv/bin/mkdocs" --version
+quietly promtool --version
 quietly "$venv/bin/python" -c 'import boto3, moto.server'
 quietly "$tools/sslyze/bin/sslyze" --help
 quietly "$backstage/node_modules/.bin/techdocs-cli" --version

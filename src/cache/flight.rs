@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::docs::StorageKey;
+use crate::telemetry::Scope;
 
 /// Fetches that are under way, by key. Bounded by the requests that wait for them.
 #[derive(Debug)]
@@ -47,9 +48,10 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         vacant.insert(landing.clone());
         drop(airborne);
         let departure = Departure { airborne: Arc::clone(&self.airborne), key: key.clone() };
-        let work = work();
+        // What the flight does is told below the span of the request that it took off for.
+        let (work, scope) = (work(), Scope::current());
         tokio::spawn(async move {
-            let result = work.await;
+            let result = scope.run(work).await;
             // Gone from the map before anyone hears of it: whoever asks after that finds the cache filled.
             drop(departure);
             land.send_replace(Some(result));

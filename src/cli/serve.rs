@@ -6,43 +6,57 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ConfigFiles, EXIT_FAILURE, output, runtime};
-use crate::app::{App, Running};
+use crate::app::{self, App, Running};
 use crate::clock::Clock;
 use crate::config::Configuration;
 use crate::sample;
 use crate::storage::Origin;
-use crate::telemetry;
+use crate::telemetry::Telemetry;
 
 pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
     let Configuration { mut resolved, warnings, .. } = files.read()?;
-    telemetry::init_log(&resolved.telemetry)?;
+    let runtime = runtime()?;
+    let trust = app::trust(&resolved.trust)?;
+    // What is sent over OTLP is sent by this runtime, the log's records included.
+    let telemetry = {
+        let _entered = runtime.enter();
+        Telemetry::start(&resolved.telemetry, &trust)?
+    };
+    telemetry.init_log(&resolved.telemetry)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
     let clock = Clock::System;
     let is_sample = matches!(resolved.storage.origin, Origin::Sample);
     let token = is_sample.then(|| sample::trust_throw_away_key(&mut resolved.auth, &clock)).transpose()?;
-    runtime()?.block_on(async {
-        let app = App::new(resolved, clock)?;
+    let done = runtime.block_on(async {
+        let app = App::with_telemetry(resolved, clock, &trust, telemetry)?;
         let running = app.start().context("could not start")?;
         if let Some(token) = token {
             greet(&running, &token)?;
         }
-        tracing::info!(address = %running.address, admin = %running.admin_address, "serving");
         until_told_to_stop(running).await
-    })
+    });
+    // Whatever runs now was to end at once, and has been told once already.
+    runtime.shutdown_background();
+    done
 }
 
 async fn until_told_to_stop(running: Running) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // Not told before: who reads it may ask for the end at once.
+    tracing::info!(address = %running.address, admin = %running.admin_address, "serving");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping: requests in flight may finish");
+    // A task of its own: dropping it, as for whoever asks twice, would wait for telemetry to be sent.
+    let stopping = tokio::spawn(running.stop());
     tokio::select! {
-        broken_off = running.stop() => {
+        broken_off = stopping => {
+            let broken_off = broken_off?;
             tracing::info!(broken_off, "stopped");
             Ok(ExitCode::SUCCESS)
         }

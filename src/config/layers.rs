@@ -25,6 +25,8 @@ pub struct Loaded {
     pub(super) tree: Node,
     pub(super) absences: Absences,
     pub(super) directory: PathBuf,
+    /// For the standard variables of others (`OTEL_…`), which stand for defaults.
+    pub(super) environment: Environment,
     files: Vec<PathBuf>,
     pub(super) problems: Problems,
 }
@@ -55,7 +57,14 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     if problems.iter().any(|problem| problem.key.is_empty()) {
         return Err(problems);
     }
-    Ok(Loaded { tree, absences: transform.absences, directory: environment.directory.clone(), files: paths, problems })
+    Ok(Loaded {
+        tree,
+        absences: transform.absences,
+        directory: environment.directory.clone(),
+        environment: environment.clone(),
+        files: paths,
+        problems,
+    })
 }
 
 impl Loaded {

@@ -11,7 +11,7 @@ use crate::auth::{AuthError, PeerCertificate, Principal};
 use crate::cache::Found;
 use crate::docs::{RouteClass, StorageKey};
 use crate::limit::Address;
-use crate::telemetry::TraceId;
+use crate::telemetry::{Scope, TraceId};
 
 /// A request on its way: its head, and what will be written down of it.
 #[derive(Debug)]
@@ -81,10 +81,18 @@ impl Context {
 
     pub(super) fn set_found(&mut self, found: &Found) {
         self.record.outcome = Some(found.outcome);
+        if found.collapsed {
+            self.record.span.set("callboard.collapsed", true);
+        }
     }
 
     pub(super) fn set_reason(&mut self, reason: &'static str) {
         self.record.reason = Some(reason);
+    }
+
+    /// What the request's work runs in, so that it finds the request's span.
+    pub(super) fn scope(&self) -> Scope {
+        self.record.span.scope()
     }
 
     pub(super) fn trace_id(&self) -> TraceId {

@@ -20,6 +20,7 @@ use crate::http::cache_status::{CACHE_STATUS, CacheOutcome, cache_status};
 use crate::http::conditional::{self, Validators, Verdict};
 use crate::http::{multipart, range};
 use crate::storage::StoreError;
+use crate::telemetry::Scope;
 
 /// Answers with documents.
 #[derive(Debug)]
@@ -206,10 +207,12 @@ impl Documents {
         let contents: u64 = framed.iter().map(|(_, part)| part.end - part.start).sum();
         let length = contents + (framing + tail.len()) as u64;
         let (cache, key, entry) = (Arc::clone(&self.cache), key.clone(), Arc::clone(entry));
+        // The parts after the first are opened when the journey is over.
+        let scope = Scope::current();
         let parts = stream::iter(framed).then(move |(head, part)| {
-            let (cache, key, entry) = (Arc::clone(&cache), key.clone(), Arc::clone(&entry));
+            let (cache, key, entry, scope) = (Arc::clone(&cache), key.clone(), Arc::clone(&entry), scope.clone());
             async move {
-                let object = cache.stream(&key, &entry, Some(part)).await?;
+                let object = scope.run(cache.stream(&key, &entry, Some(part))).await?;
                 Ok::<_, StoreError>(stream::iter([Ok(head)]).chain(object.body))
             }
         });

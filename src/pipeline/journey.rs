@@ -9,8 +9,9 @@
 //! 6. route: entity and path → storage key, or "not found"; unauthenticated callers learn nothing;
 //! 7. fetch: memory → one fetch → storage, by freshness;
 //! 8. respond: conditional, range, headers;
-//! 9. record: one access-log line and the histograms, also for a client that left early.
+//! 9. record: one access-log line, one span and the histograms, also for a client that left early.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use crate::cache::DocCache;
 use crate::docs::{Locator, Route, RouteClass};
 use crate::http::host;
 use crate::limit::{Address, Limited, Limiter};
-use crate::telemetry::{AccessLog, Instruments};
+use crate::telemetry::{AccessLog, Instruments, Kind, Span, Tracing};
 
 /// Leads requests through the rooms.
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl Journey {
     /// A journey through these rooms.
     pub fn new(rooms: Rooms, options: Options) -> Self {
         let Rooms { authenticator, limiter, locator, cache, health, instruments, access_log } = rooms;
+        instruments.token_results(AuthError::REASONS);
         Self {
             authenticator,
             limiter,
@@ -79,17 +81,26 @@ impl Journey {
         }
     }
 
+    /// The same journey, with a span for each request.
+    pub fn traced(self, tracing: Tracing) -> Self {
+        Self { recorder: self.recorder.traced(tracing), ..self }
+    }
+
     /// Answers a request from a client at `client`. Every outcome is an answer; what went wrong is in its status, its
     /// body and the log.
     pub async fn answer<B: http_body::Body + Unpin>(&self, request: Request<B>, client: Address) -> Response<Body> {
         let (head, body) = request.into_parts();
         let has_body = !body.is_end_stream() && holds_data(body).await;
         let mut context = Context::new(head, client, &self.recorder);
-        let response = match self.lead(&mut context, has_body).await {
-            Ok(response) => response,
-            Err(rejection) => rejection.into_response(&mut context),
-        };
+        let response = context.scope().run(pin!(self.respond(&mut context, has_body))).await;
         context.record(response)
+    }
+
+    async fn respond(&self, context: &mut Context, has_body: bool) -> Response<Body> {
+        match self.lead(context, has_body).await {
+            Ok(response) => response,
+            Err(rejection) => rejection.into_response(context),
+        }
     }
 
     async fn lead(&self, context: &mut Context, has_body: bool) -> Result<Response<Body>, Rejection> {
@@ -132,7 +143,7 @@ impl Journey {
             self.limiter.attempt(context.client()).map_err(|limited| self.limited(limited))?;
         }
         let verdict = match credential {
-            Ok(credential) => self.authenticator.verify(&credential).await,
+            Ok(credential) => self.verify(&credential).await,
             Err(unreadable) => Err(unreadable),
         };
         self.instruments.token_judged(verdict.as_ref().map_or_else(|refused| refused.reason(), |_| "verified"));
@@ -142,6 +153,13 @@ impl Journey {
             }
             refused.into()
         })
+    }
+
+    async fn verify(&self, credential: &Credential<'_>) -> Result<Arc<Principal>, AuthError> {
+        let span = Span::child(Kind::Internal, "verify token");
+        let verdict = span.scope().run(pin!(self.authenticator.verify(credential))).await;
+        span.set("callboard.auth.result", verdict.as_ref().map_or_else(|refused| refused.reason(), |_| "verified"));
+        verdict
     }
 
     /// Whether the caller is within its rate. Who acts for others answers for what it sends.

@@ -11,15 +11,19 @@ use crate::chain::chain;
 use crate::docs::StorageKey;
 use crate::http::cache_status::CacheOutcome;
 use crate::storage::StoreError;
-use crate::telemetry::{AccessLine, AccessLog, Instruments, RequestLabels, TraceId};
+use crate::telemetry::{AccessLine, AccessLog, Instruments, RequestLabels, Span, TraceId, Tracing, route_template};
 
 /// What a client that left before it was answered is written down as, after nginx's 499.
 const CLIENT_LEFT: u16 = 499;
+
+/// The same in a word, also for one that left in the middle of its answer.
+const CLIENT_LEFT_WORD: &str = "client_left";
 
 /// Writes requests down.
 #[derive(Debug)]
 pub(super) struct Recorder {
     books: Arc<Books>,
+    tracing: Tracing,
 }
 
 #[derive(Debug)]
@@ -30,15 +34,23 @@ struct Books {
 
 impl Recorder {
     pub(super) fn new(instruments: Arc<Instruments>, access_log: AccessLog) -> Self {
-        Self { books: Arc::new(Books { instruments, access_log }) }
+        Self { books: Arc::new(Books { instruments, access_log }), tracing: Tracing::off() }
+    }
+
+    /// The same, which also makes a span a request.
+    pub(super) fn traced(self, tracing: Tracing) -> Self {
+        Self { tracing, ..self }
     }
 
     /// Opens the record of a request that has just come in.
     pub(super) fn start(&self, head: &Parts) -> Record {
+        self.books.instruments.request_started(&head.method);
+        let (span, trace_id) = self.tracing.request(head);
         Record {
             books: Arc::clone(&self.books),
             start: Instant::now(),
-            trace_id: TraceId::of_request(&head.headers),
+            span,
+            trace_id,
             method: head.method.clone(),
             uri: head.uri.clone(),
             route: "other",
@@ -59,6 +71,7 @@ impl Recorder {
 pub(super) struct Record {
     books: Arc<Books>,
     start: Instant,
+    pub(super) span: Span,
     pub(super) trace_id: TraceId,
     method: Method,
     uri: Uri,
@@ -106,6 +119,28 @@ impl Record {
         self.answer.map_or(left, |answer| answer.status)
     }
 
+    /// Tells what became of the request, as OpenTelemetry's conventions for servers have it.
+    fn tell_span(&self, status: StatusCode) {
+        if let Some(template) = route_template(self.route) {
+            self.span.set_name(format!("{} {template}", self.method));
+            self.span.set("http.route", template);
+        }
+        if self.answer.is_some() {
+            self.span.set("http.response.status_code", i64::from(status.as_u16()));
+        }
+        if let Some(outcome) = self.outcome {
+            self.span.set("callboard.cache.outcome", outcome.as_str());
+        }
+        match self.reason() {
+            // What a client does wrong, leaving early included, is no failure of the server's.
+            Some(reason) if status.is_client_error() || reason == CLIENT_LEFT_WORD => {
+                self.span.set("error.type", reason);
+            }
+            Some(reason) => self.span.fail(reason),
+            None => {}
+        }
+    }
+
     /// Who asks, and the plugin that asks for it: also where it was verified and refused all the same.
     fn caller(&self) -> (Option<&str>, Option<&str>) {
         match (&self.principal, &self.refused) {
@@ -118,7 +153,7 @@ impl Record {
     /// Why the request did not end as it should have, in one word.
     fn reason(&self) -> Option<&'static str> {
         let is_whole = self.answer.is_some_and(|answer| self.bytes >= answer.length);
-        self.reason.or((!is_whole).then_some("client_left"))
+        self.reason.or((!is_whole).then_some(CLIENT_LEFT_WORD))
     }
 }
 
@@ -126,8 +161,11 @@ impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.start.elapsed();
         let status = self.status();
-        let labels = RequestLabels { route: self.route, status, outcome: self.outcome };
+        let labels = RequestLabels { method: &self.method, route: self.route, status, outcome: self.outcome };
         self.books.instruments.request(labels, duration);
+        if self.span.is_recorded() {
+            self.tell_span(status);
+        }
         if !self.books.access_log.is_on() {
             return;
         }

@@ -72,4 +72,14 @@ impl StoreError {
             Self::Abandoned => "abandoned",
         }
     }
+
+    /// Every word that [`StoreError::as_str`] may give for an operation of storage, so that each series can be there
+    /// from the start.
+    pub const WORDS: [&'static str; 8] =
+        ["absent", "not_modified", "changed", "denied", "timeout", "busy", "truncated", "unavailable"];
+
+    /// Whether it is an answer to what was asked rather than a failure.
+    pub(super) const fn is_answer(&self) -> bool {
+        matches!(self, Self::Absent | Self::NotModified | Self::Changed)
+    }
 }

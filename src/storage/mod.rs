@@ -7,6 +7,7 @@ mod local;
 mod options;
 mod reader;
 mod s3;
+mod traced;
 
 use std::fmt;
 use std::ops::Range;

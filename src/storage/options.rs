@@ -41,6 +41,25 @@ pub enum Origin {
     Sample,
 }
 
+impl Origin {
+    /// The word for it in spans.
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Local { .. } => "local",
+            Self::S3(_) => "s3",
+            Self::Sample => "sample",
+        }
+    }
+
+    /// The bucket, where it has one.
+    pub(super) fn bucket(&self) -> Option<&str> {
+        match self {
+            Self::S3(options) => Some(&options.bucket),
+            Self::Local { .. } | Self::Sample => None,
+        }
+    }
+}
+
 /// `techdocs.publisher.awsS3`.
 #[derive(Debug, Clone)]
 pub struct S3Options {

@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::gate::Gate;
-use super::{DocStore, GetOptions, Object, ObjectMeta, Options, StoreError};
+use super::{DocStore, GetOptions, Object, ObjectMeta, Options, Origin, StoreError};
 use crate::docs::StorageKey;
 use crate::http::etag::ETag;
-use crate::telemetry::{Instruments, StorageOperation};
+use crate::telemetry::{Instruments, Kind, Span, StorageOperation};
 
 /// Pieces of a large object that are fetched before its reader asks for them.
 const PIECES_AHEAD: usize = 2;
@@ -30,6 +30,8 @@ pub struct Reader {
     timeout: Duration,
     reader_timeout: Duration,
     instruments: Arc<Instruments>,
+    /// For spans: which store it is.
+    origin: Origin,
     has_answered: AtomicBool,
 }
 
@@ -56,6 +58,7 @@ pub enum Whole {
 impl Reader {
     /// A reader of `store`, as patient as `options` says.
     pub fn new(store: Arc<dyn DocStore>, options: &Options, instruments: Arc<Instruments>) -> Self {
+        instruments.storage_results(&StoreError::WORDS);
         Self {
             store,
             fetches: Gate::new(options.max_concurrent, options.max_queue, options.queue_timeout),
@@ -64,6 +67,7 @@ impl Reader {
             timeout: options.timeout,
             reader_timeout: options.reader_timeout,
             instruments,
+            origin: options.origin.clone(),
             has_answered: AtomicBool::new(false),
         }
     }
@@ -83,14 +87,14 @@ impl Reader {
             let body = collect(&object.meta, object.body).await?;
             Ok(Whole::Body(object.meta, body))
         };
-        self.measured(StorageOperation::Get, fetch).await
+        self.measured(StorageOperation::Get, key.as_str(), fetch).await
     }
 
     /// Opens an object, or a part of it, for a reader that takes it as fast as it can. One that takes nothing for
     /// `readerTimeout` loses its place, whatever it does to keep its connection.
     pub async fn stream(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
         let place = self.streams.enter().await?;
-        let object = self.measured(StorageOperation::Stream, self.store.get(key, options)).await?;
+        let object = self.measured(StorageOperation::Stream, key.as_str(), self.store.get(key, options)).await?;
         let expected = options.range.as_ref().map_or(object.meta.size, |range| range.end - range.start);
         let body = pumped(patient(object.body, self.timeout, expected), self.reader_timeout, place);
         Ok(Object { meta: object.meta, body: body.boxed() })
@@ -100,11 +104,11 @@ impl Reader {
     /// asks for `probe`, which need not exist.
     pub async fn contact(&self, prefix: &str, limit: usize, probe: &StorageKey) -> Result<Contact, StoreError> {
         let _place = self.fetches.enter().await?;
-        let refusal = match self.measured(StorageOperation::List, self.store.list(prefix, limit)).await {
+        let refusal = match self.measured(StorageOperation::List, prefix, self.store.list(prefix, limit)).await {
             Err(StoreError::Denied(refusal)) => refusal,
             other => return other.map(Contact::Keys),
         };
-        match self.measured(StorageOperation::Stat, self.store.stat(probe)).await {
+        match self.measured(StorageOperation::Stat, probe.as_str(), self.store.stat(probe)).await {
             Ok(_) | Err(StoreError::Absent) => Ok(Contact::Unlistable),
             // The first refusal says more: a HEAD is answered without a body.
             Err(StoreError::Denied(_)) => Err(StoreError::Denied(refusal)),
@@ -120,16 +124,51 @@ impl Reader {
     async fn measured<T>(
         &self,
         operation: StorageOperation,
+        key: &str,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let start = Instant::now();
-        let result = timeout(self.timeout, work).await.unwrap_or(Err(StoreError::Timeout(self.timeout)));
+        let span = self.span(operation, key);
+        let result = span.scope().run(timeout(self.timeout, work)).await;
+        let result = result.unwrap_or(Err(StoreError::Timeout(self.timeout)));
         let outcome = result.as_ref().map_or_else(StoreError::as_str, |_| "ok");
         self.instruments.storage_operation(operation, outcome, start.elapsed());
+        span.set("callboard.storage.result", outcome);
+        if result.as_ref().is_err_and(|error| !error.is_answer()) {
+            span.fail(outcome);
+        }
         if matches!(result, Ok(_) | Err(StoreError::Absent | StoreError::NotModified)) {
             self.has_answered.store(true, Ordering::Relaxed);
         }
         result
+    }
+
+    /// One span an operation; each request that the store's client makes for it is one below.
+    fn span(&self, operation: StorageOperation, key: &str) -> Span {
+        let span = Span::child(Kind::Client, "storage");
+        if span.is_recorded() {
+            span.set_name(format!("storage {}", operation.as_str()));
+            span.set("callboard.storage.system", self.origin.as_str());
+            span.set("callboard.storage.operation", operation.as_str());
+            span.set("callboard.storage.key", key.to_owned());
+            if let Some(bucket) = self.origin.bucket() {
+                span.set("rpc.system", "aws-api");
+                span.set("rpc.service", "S3");
+                span.set("rpc.method", s3_method(operation));
+                span.set("aws.s3.bucket", bucket.to_owned());
+                span.set("aws.s3.key", key.to_owned());
+            }
+        }
+        span
+    }
+}
+
+/// What S3 calls an operation.
+const fn s3_method(operation: StorageOperation) -> &'static str {
+    match operation {
+        StorageOperation::Get | StorageOperation::Stream => "GetObject",
+        StorageOperation::Stat => "HeadObject",
+        StorageOperation::List => "ListObjectsV2",
     }
 }
 

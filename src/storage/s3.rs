@@ -16,6 +16,7 @@ use object_store::{
 
 use url::{Host, Url};
 
+use super::traced::Traced;
 use super::{DocStore, GetOptions, Object, ObjectMeta, S3Options, StoreError};
 use crate::chain::chain;
 use crate::docs::StorageKey;
@@ -38,7 +39,7 @@ impl S3Store {
     /// # Errors
     /// Where the client can't be built from these options; the text names what it misses.
     pub fn new(options: &S3Options, timeout: Duration, trust: &Trust) -> Result<Self, StoreError> {
-        let builder = builder(options, timeout).with_http_connector(TrustedHttp(trust.clone()));
+        let builder = builder(options, timeout).with_http_connector(Traced(TrustedHttp(trust.clone())));
         let client = builder.build().map_err(StoreError::unavailable)?;
         Ok(Self { client: Arc::new(client), forbidden_is_absent: options.forbidden_is_absent })
     }

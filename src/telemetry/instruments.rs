@@ -1,16 +1,19 @@
 //! Every metric, declared once. Labels are closed sets of words, so a client can't grow them.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::Method;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundCounter, BoundHistogram, Counter, Histogram, Meter, MeterProvider};
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
 use super::LimitInstruments;
-use crate::http::cache_status::CacheOutcome;
+use super::otlp::{Ending, MetricReader, SCOPE, Tallies};
+use super::requests::{RequestLabels, Requests};
 
 /// Seconds. From a hit in memory (tens of microseconds) to a storage deadline.
 const DURATION_BUCKETS: [f64; 18] = [
@@ -18,19 +21,8 @@ const DURATION_BUCKETS: [f64; 18] = [
     30.0,
 ];
 
-/// The statuses that the program answers with; any other would be counted under the last.
-const STATUSES: [u16; 18] = [200, 206, 304, 400, 401, 403, 404, 405, 412, 413, 414, 416, 429, 499, 502, 503, 504, 500];
-
-/// Values of the label `http_route`.
-const ROUTES: [&str; 4] = ["static", "metadata", "health", "other"];
-
-/// Without a cache outcome: errors before the cache, health.
-const NO_OUTCOME: &str = "none";
-
-const OUTCOMES: usize = CacheOutcome::ALL.len() + 1;
-
 /// What a storage operation was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StorageOperation {
     /// An object read whole.
     Get,
@@ -43,7 +35,10 @@ pub enum StorageOperation {
 }
 
 impl StorageOperation {
-    const fn as_str(self) -> &'static str {
+    const ALL: [Self; 4] = [Self::Get, Self::Stream, Self::Stat, Self::List];
+
+    /// The word for it in metrics and spans.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::Stream => "stream",
@@ -86,34 +81,27 @@ pub struct MemoryUse {
     pub entries: u64,
 }
 
-/// What a finished request is counted under.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestLabels {
-    /// `static`, `metadata`, `health`; anything else counts as `other`.
-    pub route: &'static str,
-    /// The status answered; 499 where the client left before there was one.
-    pub status: StatusCode,
-    /// What the cache did, where the request came that far.
-    pub outcome: Option<CacheOutcome>,
-}
-
 /// The instruments of one running program.
 #[derive(Debug)]
 pub struct Instruments {
     /// Those of limits and connections.
     pub limits: LimitInstruments,
     registry: Registry,
-    /// Keeps the instruments alive.
-    _provider: SdkMeterProvider,
     meter: Meter,
-    requests: Histogram<f64>,
-    bound_requests: Vec<OnceLock<BoundHistogram<f64>>>,
+    requests: Requests,
     storage: Histogram<f64>,
+    bound_storage: OnceLock<Bound<(StorageOperation, &'static str), BoundHistogram<f64>>>,
     tokens: Counter<u64>,
+    bound_tokens: OnceLock<Bound<&'static str, BoundCounter<u64>>>,
     remembered_tokens: BoundCounter<u64>,
     access_lines_dropped: BoundCounter<u64>,
     handshakes: [BoundCounter<u64>; Handshake::ALL.len()],
+    /// Keeps the instruments alive.
+    provider: SdkMeterProvider,
 }
+
+/// What is bound once and then found by its labels.
+type Bound<L, I> = HashMap<L, I>;
 
 impl Instruments {
     /// A set of instruments, all at zero, that [`Instruments::prometheus`] shows.
@@ -121,22 +109,33 @@ impl Instruments {
     /// # Errors
     /// Where the exporter can't be registered.
     pub fn new() -> anyhow::Result<Self> {
+        Self::exporting(None, Resource::builder_empty().build(), &Tallies::default())
+    }
+
+    /// The same, also for `reader` to send.
+    pub(super) fn exporting(
+        reader: Option<MetricReader>,
+        resource: Resource,
+        tallies: &Tallies,
+    ) -> anyhow::Result<Self> {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
             .scope_info_enabled(false)
             .without_target_info()
             .build()?;
-        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
-        let meter = provider.meter("callboard");
-        let histogram = |name: &'static str, description: &'static str| {
-            let builder = meter.f64_histogram(name).with_unit("s").with_description(description);
-            builder.with_boundaries(DURATION_BUCKETS.to_vec()).build()
-        };
-        let requests =
-            histogram("http.server.request.duration", "From a request's header to the last byte of its answer.");
-        let storage =
-            histogram("callboard.storage.operation.duration", "How long storage took, by operation and result.");
+        let mut provider = SdkMeterProvider::builder().with_resource(resource).with_reader(exporter);
+        if let Some(reader) = reader {
+            provider = provider.with_reader(reader);
+        }
+        let provider = provider.build();
+        let meter = provider.meter(SCOPE);
+        observe_exports(&meter, tallies);
+        let storage = histogram(
+            &meter,
+            "callboard.storage.operation.duration",
+            "How long storage took, by operation and result.",
+        );
         let tokens = meter
             .u64_counter("callboard.auth.tokens")
             .with_description("Tokens looked at: remembered, verified, or refused for a reason.")
@@ -151,39 +150,57 @@ impl Instruments {
             .with_description("TLS handshakes on the main listener, by how they ended.")
             .build();
         let handshakes = Handshake::ALL.map(|ended| handshakes.bind(&[KeyValue::new("result", ended.as_str())]));
+        // One without labels shows only once it has been added to.
+        access_lines_dropped.add(0);
         let remembered_tokens = tokens.bind(&[KeyValue::new("result", "remembered")]);
-        let bound_requests = (0..ROUTES.len() * OUTCOMES * STATUSES.len()).map(|_| OnceLock::new()).collect();
         Ok(Self {
             limits: LimitInstruments::new(&meter),
             registry,
-            _provider: provider,
+            requests: Requests::new(&meter),
             meter,
-            requests,
-            bound_requests,
             storage,
+            bound_storage: OnceLock::new(),
             tokens,
+            bound_tokens: OnceLock::new(),
             remembered_tokens,
             access_lines_dropped,
             handshakes,
+            provider,
         })
     }
 
-    /// Counts a request and how long it took.
-    pub fn request(&self, labels: RequestLabels, duration: Duration) {
-        let route = ROUTES.iter().position(|route| *route == labels.route).unwrap_or(ROUTES.len() - 1);
-        let status = labels.status.as_u16();
-        let status = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
-        let outcome = labels.outcome.map_or(OUTCOMES - 1, CacheOutcome::index);
-        let place = (route * OUTCOMES + outcome) * STATUSES.len() + status;
-        if let Some(bound) = self.bound_requests.get(place) {
-            bound.get_or_init(|| self.bind_request(route, outcome, status)).record(duration.as_secs_f64());
-        }
+    /// What sends the rest to a receiver; nothing is counted any more after that.
+    pub(super) fn ending(&self, within: Duration) -> Ending {
+        let provider = self.provider.clone();
+        Box::new(move || provider.shutdown_with_timeout(within))
+    }
+
+    /// Counts a request that has come in.
+    pub fn request_started(&self, method: &Method) {
+        self.requests.started(method);
+    }
+
+    /// Counts a request that is over, and how long it took.
+    pub fn request(&self, labels: RequestLabels<'_>, duration: Duration) {
+        self.requests.ended(labels, duration);
+    }
+
+    /// Has the series of every storage result there from the start: `ok`, and these.
+    pub fn storage_results(&self, failures: &[&'static str]) {
+        let results = || failures.iter().copied().chain(["ok"]);
+        let all =
+            StorageOperation::ALL.into_iter().flat_map(|operation| results().map(move |result| (operation, result)));
+        let bind = |labels| (labels, self.storage.bind(&storage_labels(labels)));
+        self.bound_storage.get_or_init(|| all.map(bind).collect());
     }
 
     /// Counts a storage operation and how long it took.
     pub fn storage_operation(&self, operation: StorageOperation, result: &'static str, duration: Duration) {
-        let labels = [KeyValue::new("operation", operation.as_str()), KeyValue::new("result", result)];
-        self.storage.record(duration.as_secs_f64(), &labels);
+        let labels = (operation, result);
+        match self.bound_storage.get().and_then(|bound| bound.get(&labels)) {
+            Some(bound) => bound.record(duration.as_secs_f64()),
+            None => self.storage.record(duration.as_secs_f64(), &storage_labels(labels)),
+        }
     }
 
     /// Counts a token that was recognised without being verified again.
@@ -191,9 +208,19 @@ impl Instruments {
         self.remembered_tokens.add(1);
     }
 
+    /// Has the series of every result of looking at a token there from the start.
+    pub fn token_results(&self, refusals: &[&'static str]) {
+        let results = refusals.iter().copied().chain(["verified"]);
+        let bind = |result| (result, self.tokens.bind(&[KeyValue::new("result", result)]));
+        self.bound_tokens.get_or_init(|| results.map(bind).collect());
+    }
+
     /// Counts a token that was looked at in full: `verified`, or the reason why it was refused.
     pub fn token_judged(&self, result: &'static str) {
-        self.tokens.add(1, &[KeyValue::new("result", result)]);
+        match self.bound_tokens.get().and_then(|bound| bound.get(result)) {
+            Some(bound) => bound.add(1),
+            None => self.tokens.add(1, &[KeyValue::new("result", result)]),
+        }
     }
 
     /// Counts an access-log line that had to be dropped.
@@ -231,34 +258,62 @@ impl Instruments {
     pub fn prometheus(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
 
-    fn bind_request(&self, route: usize, outcome: usize, status: usize) -> BoundHistogram<f64> {
-        let route = ROUTES.get(route).copied().unwrap_or_default();
-        let outcome = CacheOutcome::ALL.get(outcome).map_or(NO_OUTCOME, |outcome| outcome.as_str());
-        let status = STATUSES.get(status).copied().unwrap_or_default();
-        self.requests.bind(&[
-            KeyValue::new("http.route", route),
-            KeyValue::new("http.response.status_code", i64::from(status)),
-            KeyValue::new("callboard.cache.outcome", outcome),
-        ])
-    }
+/// A histogram of seconds.
+pub(super) fn histogram(meter: &Meter, name: &'static str, description: &'static str) -> Histogram<f64> {
+    let builder = meter.f64_histogram(name).with_unit("s").with_description(description);
+    builder.with_boundaries(DURATION_BUCKETS.to_vec()).build()
+}
+
+/// Has what was exported, and what was not, asked for whenever metrics are collected.
+fn observe_exports(meter: &Meter, tallies: &Tallies) {
+    let tallies = tallies.clone();
+    meter
+        .u64_observable_counter("callboard.telemetry.items")
+        .with_description(
+            "Spans, log records and collections of metrics sent over OTLP, failed to be sent, or dropped because too many \
+             waited.",
+        )
+        .with_callback(move |counter| {
+            for (signal, tally) in tallies.signals() {
+                for (result, count) in tally.results() {
+                    counter.observe(count, &[KeyValue::new("signal", signal), KeyValue::new("result", result)]);
+                }
+            }
+        })
+        .build();
+}
+
+fn storage_labels((operation, result): (StorageOperation, &'static str)) -> [KeyValue; 2] {
+    [KeyValue::new("operation", operation.as_str()), KeyValue::new("result", result)]
 }
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
+    use crate::http::cache_status::CacheOutcome;
 
     #[test]
     fn metrics_show_in_prometheus_text() {
         let instruments = Instruments::new().unwrap();
-        let labels = RequestLabels { route: "static", status: StatusCode::OK, outcome: Some(CacheOutcome::Hit) };
+        let labels = RequestLabels {
+            method: &Method::GET,
+            route: "static",
+            status: StatusCode::OK,
+            outcome: Some(CacheOutcome::Hit),
+        };
+        instruments.request_started(&Method::GET);
         instruments.request(labels, Duration::from_micros(80));
         instruments.storage_operation(StorageOperation::Get, "ok", Duration::from_millis(20));
         instruments.observe_memory(|| MemoryUse { bytes: 7, entries: 1 });
         let text = instruments.prometheus().unwrap();
         for line in [
-            r#"http_server_request_duration_seconds_count{callboard_cache_outcome="hit",http_response_status_code="200",http_route="static"} 1"#,
+            r#"http_server_request_duration_seconds_count{callboard_cache_outcome="hit",http_request_method="GET",http_response_status_code="200",http_route="/static/docs/{namespace}/{kind}/{name}/{file}"} 1"#,
             r#"callboard_storage_operation_duration_seconds_count{operation="get",result="ok"} 1"#,
+            r#"http_server_active_requests{http_request_method="GET"} 0"#,
             "callboard_cache_memory_size_bytes 7",
             r#"callboard_auth_tokens_total{result="remembered"} 0"#,
         ] {

@@ -2,23 +2,45 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::EnvFilter;
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use tracing::Metadata;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use super::{LogFormat, Options};
 
-/// Starts the log: to standard error, as text on a terminal and as JSON elsewhere.
-///
-/// # Errors
-/// Where `log_level` is no filter, or a log has been started already.
-pub fn init(options: &Options) -> anyhow::Result<()> {
+/// What sending log records makes use of. Its own records stay out of what is sent, or each export would make the
+/// next one.
+const OF_THE_EXPORT: [&str; 9] = [
+    "callboard::telemetry::otlp::transport",
+    "opentelemetry",
+    "tonic",
+    "h2",
+    "hyper",
+    "reqwest",
+    "rustls",
+    "tower",
+    "tokio",
+];
+
+/// Starts the log: to standard error, as text on a terminal and as JSON elsewhere, and to `receiver` where there is one.
+pub(super) fn init(options: &Options, receiver: Option<&SdkLoggerProvider>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&options.log_level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(BoxMakeWriter::new(io::stderr));
-    let started = if is_json(options.log_format, io::stderr().is_terminal()) {
-        builder.json().flatten_event(true).try_init()
+    let is_terminal = io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(BoxMakeWriter::new(io::stderr));
+    let lines = if is_json(options.log_format, is_terminal) {
+        lines.json().flatten_event(true).boxed()
     } else {
-        builder.with_ansi(io::stderr().is_terminal()).with_target(false).try_init()
+        lines.with_ansi(is_terminal).with_target(false).boxed()
     };
+    let records = receiver.map(|provider| {
+        OpenTelemetryTracingBridge::new(provider).with_filter(filter_fn(|metadata| !is_of_the_export(metadata)))
+    });
+    let started = tracing_subscriber::registry().with(filter).with(lines).with(records).try_init();
     started.map_err(|error| anyhow::anyhow!(error))
 }
 
@@ -29,4 +51,8 @@ pub(super) fn is_json(format: LogFormat, to_terminal: bool) -> bool {
         LogFormat::Json => true,
         LogFormat::Text => false,
     }
+}
+
+fn is_of_the_export(metadata: &Metadata<'_>) -> bool {
+    OF_THE_EXPORT.iter().any(|name| metadata.target().starts_with(name))
 }

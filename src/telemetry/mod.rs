@@ -1,15 +1,67 @@
-//! What the program tells about itself: instruments, the access log, the log, trace ids.
+//! What the program tells about itself: instruments, spans, the access log, the log, trace ids; for Prometheus and
+//! people always, over OTLP where a receiver is configured.
 
 mod access_log;
 mod instruments;
 mod limits;
 mod log;
 mod options;
+mod otlp;
+mod requests;
+mod span;
 mod trace_id;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 pub use access_log::{AccessLine, AccessLog};
-pub use instruments::{Handshake, Instruments, MemoryUse, RequestLabels, StorageOperation};
+pub use instruments::{Handshake, Instruments, MemoryUse, StorageOperation};
 pub use limits::{LimitInstruments, LimitReason, ListenerName};
-pub use log::init as init_log;
 pub use options::*;
+pub use requests::{RequestLabels, route_template};
+pub use span::{Kind, Scope, Span, Tracing, inject};
 pub use trace_id::TraceId;
+
+use crate::trust::Trust;
+
+/// All of it for one running program.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// Every metric.
+    pub instruments: Arc<Instruments>,
+    /// What makes the spans of requests.
+    pub tracing: Tracing,
+    exports: otlp::Exports,
+}
+
+impl Telemetry {
+    /// Starts what `options` ask for. Nothing connects anywhere before there is something to send; where there is
+    /// something to send at all, this must be called on the runtime that shall send it.
+    ///
+    /// # Errors
+    /// Where an exporter can't be set up.
+    pub fn start(options: &Options, trust: &Trust) -> anyhow::Result<Self> {
+        let tallies = otlp::Tallies::default();
+        let resource = otlp::resource(&options.otlp);
+        let exports = otlp::Exports::start(&options.otlp, trust, resource.clone(), &tallies)?;
+        let reader = otlp::metric_reader(&options.otlp, trust, &tallies)?;
+        let instruments = Instruments::exporting(reader, resource, &tallies)?;
+        Ok(Self { instruments: Arc::new(instruments), tracing: exports.tracing(), exports })
+    }
+
+    /// Starts the log: to standard error, as text on a terminal and as JSON elsewhere, and over OTLP where a receiver
+    /// of log records is configured.
+    ///
+    /// # Errors
+    /// Where `log_level` is no filter, or a log has been started already.
+    pub fn init_log(&self, options: &Options) -> anyhow::Result<()> {
+        log::init(options, self.exports.logs())
+    }
+
+    /// Sends what is left over OTLP, and returns after `within` at the latest, whatever the receivers do.
+    pub async fn stop(self, within: Duration) {
+        let mut endings = self.exports.endings(within);
+        endings.push(self.instruments.ending(within));
+        otlp::end(endings, within).await;
+    }
+}

@@ -1,4 +1,5 @@
-//! Which trace a request belongs to (W3C Trace Context).
+//! Which trace a request belongs to (W3C Trace Context). The one place that reads `traceparent`: what the access log
+//! tells and what spans carry are the same by construction.
 
 use std::fmt;
 
@@ -8,10 +9,28 @@ use http::HeaderMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(u128);
 
+/// A caller's place in its trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TraceParent {
+    pub(super) trace_id: TraceId,
+    /// The caller's span.
+    pub(super) span_id: u64,
+    /// Whether the caller keeps the trace.
+    pub(super) sampled: bool,
+}
+
 impl TraceId {
-    /// The id in `traceparent` (W3C Trace Context §3.2), or a random one where there is none or it is not well-formed.
+    /// The id in `traceparent`, or a random one where there is none.
     pub fn of_request(headers: &HeaderMap) -> Self {
-        headers.get("traceparent").and_then(|value| parse(value.as_bytes())).unwrap_or_else(|| Self(rand::random()))
+        TraceParent::of_request(headers).map_or_else(|| Self(rand::random()), |parent| parent.trace_id)
+    }
+
+    pub(super) const fn new(id: u128) -> Self {
+        Self(id)
+    }
+
+    pub(super) const fn get(self) -> u128 {
+        self.0
     }
 }
 
@@ -21,16 +40,28 @@ impl fmt::Display for TraceId {
     }
 }
 
+impl TraceParent {
+    /// What `traceparent` says (W3C Trace Context §3.2); nothing where it is absent or not well-formed.
+    pub(super) fn of_request(headers: &HeaderMap) -> Option<Self> {
+        parse(headers.get("traceparent")?.as_bytes())
+    }
+}
+
 /// Reads `version-traceid-parentid-flags`; of later versions only these fields, as §4.3 asks.
-fn parse(traceparent: &[u8]) -> Option<TraceId> {
+fn parse(traceparent: &[u8]) -> Option<TraceParent> {
     let text = std::str::from_utf8(traceparent).ok()?;
     let mut fields = text.trim_ascii().split('-');
     let version = hex(fields.next()?, 2)?;
     let trace_id = hex(fields.next()?, 32)?;
-    let parent_id = hex(fields.next()?, 16)?;
-    hex(fields.next()?, 2)?;
+    let span_id = u64::try_from(hex(fields.next()?, 16)?).ok()?;
+    let flags = hex(fields.next()?, 2)?;
     let well_formed = version != 0xff && (version != 0 || fields.next().is_none());
-    (well_formed && trace_id != 0 && parent_id != 0).then_some(TraceId(trace_id))
+    let sampled = flags & 1 == 1;
+    (well_formed && trace_id != 0 && span_id != 0).then_some(TraceParent {
+        trace_id: TraceId(trace_id),
+        span_id,
+        sampled,
+    })
 }
 
 fn hex(field: &str, length: usize) -> Option<u128> {
@@ -44,9 +75,11 @@ mod tests {
 
     #[test]
     fn a_callers_trace_is_carried_on() {
-        let id = parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
-        assert_eq!(id.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert!(parse(b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more").is_some());
+        let parent = parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        assert_eq!(parent.trace_id.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!((parent.span_id, parent.sampled), (0x00f0_67aa_0ba9_02b7, true));
+        let unsampled = parse(b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02-more").unwrap();
+        assert!(!unsampled.sampled);
     }
 
     #[test]

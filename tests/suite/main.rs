@@ -21,6 +21,7 @@ mod limits;
 mod operation;
 mod published_site;
 mod support;
+mod telemetry;
 mod tls;
 mod token_vectors;
 mod trust;

@@ -28,6 +28,7 @@ use super::state::{Age, Asked, FIRST_PAUSE, State, Usable};
 use crate::auth::key_set::{KeySet, MAX_KID_BYTES};
 use crate::auth::options::JwksOptions;
 use crate::clock::{Clock, Timestamp};
+use crate::telemetry::Scope;
 
 /// How long "no such plugin" is believed of a plugin that is configured, or was there before: it may just be starting.
 const ABSENT_FOR: Duration = Duration::from_secs(10);
@@ -204,9 +205,11 @@ impl Endpoint {
         let (sender, flight) = watch::channel(());
         state.take_off(flight.clone());
         let landing = Landing { endpoint: Arc::clone(self), outcome: Err(FetchError::BrokenOff), _sender: sender };
+        let scope = Scope::current();
         tokio::spawn(async move {
             let endpoint = &landing.endpoint;
-            let outcome = fetch::fetch(&endpoint.client, &endpoint.url, endpoint.options.timeout).await;
+            let fetch = fetch::fetch(&endpoint.client, &endpoint.url, endpoint.options.timeout);
+            let outcome = scope.run(fetch).await;
             landing.with(outcome);
         });
         Ok(Step::Wait(flight))

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, HeaderMap};
+use http::{Method, StatusCode};
 use url::Url;
 
 use crate::auth::key_set::{KeySet, KeySetError};
+use crate::telemetry::{Span, inject};
 
 /// Longest key set that is read, in bytes: some 1,300 elliptic curve keys.
 const MAX_BYTES: usize = 256 * 1024;
@@ -37,6 +38,21 @@ pub enum FetchError {
     BrokenOff,
 }
 
+impl FetchError {
+    /// The word for it in spans.
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Timeout(_) => "timeout",
+            Self::Http(_) => "connection",
+            Self::Status(_) => "status",
+            Self::Redirected => "redirected",
+            Self::TooLarge => "too_large",
+            Self::KeySet(_) => "unreadable",
+            Self::BrokenOff => "broken_off",
+        }
+    }
+}
+
 /// What is at the URL.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -47,16 +63,24 @@ pub(super) enum Found {
 
 /// Reads the key set at `url`, all of it within `timeout`.
 pub(super) async fn fetch(client: &reqwest::Client, url: &Url, timeout: Duration) -> Result<Found, FetchError> {
-    match tokio::time::timeout(timeout, read(client, url)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(FetchError::Timeout(timeout)),
+    let span = Span::http_request(&Method::GET, &url.as_str().parse().unwrap_or_default());
+    span.set_name("GET key set".to_owned());
+    let reading = tokio::time::timeout(timeout, read(client, url, &span));
+    let outcome = span.scope().run(reading).await.unwrap_or(Err(FetchError::Timeout(timeout)));
+    if let Err(error) = &outcome {
+        span.fail(error.as_str());
     }
+    outcome
 }
 
-async fn read(client: &reqwest::Client, url: &Url) -> Result<Found, FetchError> {
+async fn read(client: &reqwest::Client, url: &Url, span: &Span) -> Result<Found, FetchError> {
     // The address is logged beside the error, and may hold a password.
     let failed = |error: reqwest::Error| FetchError::Http(error.without_url());
-    let mut response = client.get(url.clone()).header(ACCEPT, "application/json").send().await.map_err(failed)?;
+    let mut trace = HeaderMap::new();
+    inject(&mut trace);
+    let request = client.get(url.clone()).header(ACCEPT, "application/json").headers(trace);
+    let mut response = request.send().await.map_err(failed)?;
+    span.answered(response.status());
     if !same_place(response.url(), url) {
         return Err(FetchError::Redirected);
     }

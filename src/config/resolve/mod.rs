@@ -5,6 +5,7 @@ mod cache;
 mod client_certificates;
 mod external;
 mod limits;
+mod otlp;
 mod server;
 mod storage;
 mod telemetry;
@@ -68,7 +69,7 @@ impl Loaded {
         let (docs, storage) = storage::read(&mut reader, publisher);
         let pipeline = server::read_responses(&mut reader);
         let trust = tls::read_trust(&mut reader, self);
-        let telemetry = telemetry::read(&mut reader);
+        let telemetry = telemetry::read(&mut reader, self);
         let resolved = Resolved { docs, auth, storage, cache, limits, server, pipeline, trust, telemetry };
         let Reader { effective, mut problems, warnings, .. } = reader;
         problems.extend(unknown::problems(&self.tree, &effective));

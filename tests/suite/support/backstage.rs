@@ -3,16 +3,16 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use callboard::auth::mint::{PluginClaims, SigningKey};
 use callboard::clock::{Clock, Timestamp};
 use http_body_util::Full;
-use hyper::Response;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ pub struct Backstage {
     address: SocketAddr,
     key: SigningKey,
     fetches: Arc<AtomicUsize>,
+    traceparents: Arc<Mutex<Vec<Option<String>>>>,
     /// Tokens are issued then, whatever time it is meanwhile: a test's clock stands still, or leaps.
     started: Timestamp,
 }
@@ -33,10 +34,14 @@ impl Backstage {
         let fetches = Arc::new(AtomicUsize::new(0));
         let document = Bytes::from(key.public_jwks().to_string());
         let counter = Arc::clone(&fetches);
+        let traceparents: Arc<Mutex<Vec<_>>> = Arc::default();
+        let book = Arc::clone(&traceparents);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let (document, counter) = (document.clone(), Arc::clone(&counter));
-                let service = service_fn(move |_| {
+                let (document, counter, book) = (document.clone(), Arc::clone(&counter), Arc::clone(&book));
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let traceparent = request.headers().get("traceparent");
+                    book.lock().unwrap().push(traceparent.map(|value| value.to_str().unwrap().to_owned()));
                     counter.fetch_add(1, Ordering::SeqCst);
                     let document = document.clone();
                     async move { Ok::<_, Infallible>(Response::new(Full::new(document))) }
@@ -46,7 +51,7 @@ impl Backstage {
                 );
             }
         });
-        Self { address, key, fetches, started: Clock::System.now() }
+        Self { address, key, fetches, traceparents, started: Clock::System.now() }
     }
 
     pub fn base_url(&self) -> String {
@@ -56,6 +61,11 @@ impl Backstage {
     /// How often keys were fetched.
     pub fn fetches(&self) -> usize {
         self.fetches.load(Ordering::SeqCst)
+    }
+
+    /// The `traceparent` of each fetch.
+    pub fn traceparents(&self) -> Vec<Option<String>> {
+        self.traceparents.lock().unwrap().clone()
     }
 
     /// A token of the techdocs plugin that may read.

@@ -2,7 +2,9 @@
 //! requests written by hand.
 
 pub mod backstage;
+pub mod bucket;
 pub mod h2;
+pub mod otlp;
 pub mod pki;
 pub mod raw;
 pub mod scripted;
@@ -55,17 +57,23 @@ impl Callboard {
     }
 
     async fn launch(section: &str, store: Option<Arc<dyn DocStore>>) -> Self {
+        Self::told(Told { section, store, ..Told::default() }).await
+    }
+
+    /// One that is told more.
+    pub async fn told(Told { section, otlp, publisher, variables, store }: Told<'_>) -> Self {
         let backstage = Backstage::start().await;
         let folder = shop();
+        let local = format!("{{ type: local, local: {{ publishDirectory: '{}' }} }}", folder.path().display());
         let text = format!(
             "backend: {{ baseUrl: '{}' }}\n\
-             techdocs: {{ publisher: {{ type: local, local: {{ publishDirectory: '{}' }} }} }}\n\
+             techdocs: {{ publisher: {} }}\n\
              callboard:\n  listen: 127.0.0.1:0\n  admin: {{ listen: '127.0.0.1:0' }}\n  \
-             telemetry: {{ accessLog: false }}\n{section}\n",
+             telemetry: {{ accessLog: false, otlp: {{ {otlp} }} }}\n{section}\n",
             backstage.base_url(),
-            folder.path().display(),
+            publisher.unwrap_or(local),
         );
-        let resolved = configuration(&text).resolved;
+        let resolved = configuration_among(&text, variables).resolved;
         let hand = Hand::at(Clock::System.now());
         let clock = Clock::Manual(hand.clone());
         let app = match store {
@@ -112,12 +120,32 @@ impl Callboard {
     }
 }
 
+/// What a Callboard is told, beside what every test's is.
+#[derive(Default)]
+pub struct Told<'a> {
+    /// Lines of the section `callboard:`, each indented by two spaces.
+    pub section: &'a str,
+    /// What stands inside of `telemetry.otlp`.
+    pub otlp: &'a str,
+    /// Another `techdocs.publisher` than the folder.
+    pub publisher: Option<String>,
+    /// Environment variables.
+    pub variables: &'a [(&'a str, &'a str)],
+    /// Another store than the publisher's.
+    pub store: Option<Arc<dyn DocStore>>,
+}
+
 /// The configuration in `text`, which must be without problems.
 pub fn configuration(text: &str) -> Configuration {
+    configuration_among(text, &[])
+}
+
+fn configuration_among(text: &str, variables: &[(&str, &str)]) -> Configuration {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("app-config.yaml");
     std::fs::write(&file, text).unwrap();
-    let environment = Environment { directory: folder.path().to_owned(), ..Environment::default() };
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let environment = Environment { directory: folder.path().to_owned(), variables };
     callboard::config::read(&Sources { files: vec![file], environment }).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
