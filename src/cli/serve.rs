@@ -22,7 +22,7 @@ pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
         let _entered = runtime.enter();
         Telemetry::start(&resolved.telemetry, &trust)?
     };
-    telemetry.init_log(&resolved.telemetry)?;
+    let log = telemetry.init_log(&resolved.telemetry)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -39,6 +39,7 @@ pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
     });
     // Whatever runs now was to end at once, and has been told once already.
     runtime.shutdown_background();
+    drop(log);
     done
 }
 

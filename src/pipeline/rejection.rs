@@ -20,6 +20,7 @@ use crate::http::rate_limit;
 use crate::limit::Limited;
 use crate::storage::StoreError;
 use crate::telemetry::LimitReason;
+use crate::telemetry::truncated;
 
 /// When it is worth asking again after storage failed: soon, since most failures are short.
 const STORAGE_RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -221,7 +222,7 @@ impl Rejection {
 
     /// What the operator needs and the caller must not see.
     fn log(&self, context: &Context) {
-        let (path, trace_id) = (context.path(), context.trace_id());
+        let (path, trace_id) = (truncated(context.path()), context.trace_id());
         match self {
             Self::Auth(error) => {
                 let (reason, error) = (error.reason(), chain(error));

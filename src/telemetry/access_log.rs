@@ -1,21 +1,18 @@
-//! One line a request, written by a thread of its own so that a slow terminal or disk holds up no request.
+//! One line a request.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use humantime::format_rfc3339_millis;
 
+use super::instruments::Log;
+use super::lines::Lines;
 use super::log::is_json;
 use super::{Instruments, Options, TraceId};
 
-/// Lines that may wait for the writer, about two seconds' worth at full load; further ones are dropped and counted.
-const QUEUE: usize = 65_536;
-
-/// How long lines are gathered before they are written together.
-const BATCH: Duration = Duration::from_millis(20);
+/// How long the end of the program waits for what was queued to be written.
+pub(super) const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
 /// The longest piece of a request's path, or of anything else that a caller has a say in, that a line repeats.
 const MAX_PATH: usize = 1024;
@@ -52,8 +49,7 @@ pub struct AccessLine<'a> {
 /// Where access-log lines go.
 #[derive(Debug)]
 pub struct AccessLog {
-    lines: Option<SyncSender<Vec<u8>>>,
-    writer: Option<JoinHandle<()>>,
+    lines: Option<Lines>,
     json: bool,
     instruments: Arc<Instruments>,
 }
@@ -67,14 +63,12 @@ impl AccessLog {
 
     /// A log on `sink`.
     pub fn to(sink: impl Write + Send + 'static, json: bool, instruments: Arc<Instruments>) -> Self {
-        let (lines, queue) = sync_channel(QUEUE);
-        let writer = thread::Builder::new().name("access-log".to_owned()).spawn(move || write_lines(&queue, sink));
-        Self { lines: Some(lines), writer: writer.ok(), json, instruments }
+        Self { lines: Some(Lines::to("access-log", sink)), json, instruments }
     }
 
     /// No log.
     pub fn off(instruments: Arc<Instruments>) -> Self {
-        Self { lines: None, writer: None, json: true, instruments }
+        Self { lines: None, json: true, instruments }
     }
 
     /// Whether lines are written at all.
@@ -82,38 +76,22 @@ impl AccessLog {
         self.lines.is_some()
     }
 
-    /// Queues a line; drops and counts it where the queue is full.
+    /// Queues a line; drops and counts it where too many wait.
     pub fn write(&self, line: &AccessLine<'_>) {
         let Some(lines) = &self.lines else { return };
         let text = if self.json { line.json() } else { line.text() };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = lines.try_send(text) {
-            self.instruments.access_line_dropped();
+        if !lines.write(text) {
+            self.instruments.log_line_dropped(Log::Access);
         }
     }
 }
 
 impl Drop for AccessLog {
-    /// Waits until what was queued is written.
+    /// Waits until what was queued is written, but not for a reader that has stopped.
     fn drop(&mut self) {
-        self.lines = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
+        if let Some(lines) = &self.lines {
+            lines.flush(FLUSH_WITHIN);
         }
-    }
-}
-
-/// Writes until the last sender is gone, in batches.
-fn write_lines(queue: &Receiver<Vec<u8>>, sink: impl Write) {
-    let mut sink = BufWriter::with_capacity(64 * 1024, sink);
-    // A log that can't be written must not stop the program; who reads it will notice.
-    while let Ok(first) = queue.recv() {
-        // Without this pause nearly every line would wake this thread and cost a system call, more than the request.
-        thread::sleep(BATCH);
-        let _ = sink.write_all(&first);
-        while let Ok(next) = queue.try_recv() {
-            let _ = sink.write_all(&next);
-        }
-        let _ = sink.flush();
     }
 }
 
@@ -160,7 +138,8 @@ impl AccessLine<'_> {
     }
 }
 
-fn truncated(text: &str) -> &str {
+/// As much of what a caller has a say in as a log repeats.
+pub fn truncated(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_PATH)).unwrap_or_default()
 }
 
@@ -222,31 +201,5 @@ mod tests {
         let text = line(&"é".repeat(5000)).json();
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert!(value["path"].as_str().unwrap().len() <= MAX_PATH);
-    }
-
-    #[test]
-    fn a_stuck_log_drops_lines_and_counts_them() {
-        struct Stuck(std::sync::mpsc::Receiver<()>);
-        impl Write for Stuck {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                let _ = self.0.recv();
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let (release, stuck) = std::sync::mpsc::channel();
-        let instruments = Arc::new(Instruments::new().unwrap());
-        let log = AccessLog::to(Stuck(stuck), true, Arc::clone(&instruments));
-        for _ in 0..QUEUE + 4096 {
-            log.write(&line("/x"));
-        }
-        drop(release);
-        drop(log);
-        let metrics = instruments.prometheus().unwrap();
-        let dropped =
-            metrics.lines().find_map(|line| line.strip_prefix("callboard_access_log_dropped_total ")).unwrap();
-        assert!(dropped.parse::<f64>().unwrap() > 0.0);
     }
 }

@@ -72,6 +72,26 @@ impl Handshake {
     }
 }
 
+/// Which log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Log {
+    /// One line a request.
+    Access,
+    /// Everything else.
+    Program,
+}
+
+impl Log {
+    const ALL: [Self; 2] = [Self::Access, Self::Program];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Program => "program",
+        }
+    }
+}
+
 /// How full the memory tier is.
 #[derive(Debug, Clone, Copy)]
 pub struct MemoryUse {
@@ -94,7 +114,7 @@ pub struct Instruments {
     tokens: Counter<u64>,
     bound_tokens: OnceLock<Bound<&'static str, BoundCounter<u64>>>,
     remembered_tokens: BoundCounter<u64>,
-    access_lines_dropped: BoundCounter<u64>,
+    lines_dropped: [BoundCounter<u64>; Log::ALL.len()],
     handshakes: [BoundCounter<u64>; Handshake::ALL.len()],
     /// Keeps the instruments alive.
     provider: SdkMeterProvider,
@@ -140,18 +160,16 @@ impl Instruments {
             .u64_counter("callboard.auth.tokens")
             .with_description("Tokens looked at: remembered, verified, or refused for a reason.")
             .build();
-        let access_lines_dropped = meter
-            .u64_counter("callboard.access_log.dropped")
-            .with_description("Access-log lines dropped because the log could not be written fast enough.")
-            .build()
-            .bind(&[]);
+        let lines_dropped = meter
+            .u64_counter("callboard.log.lines_dropped")
+            .with_description("Lines dropped because a log could not be written fast enough.")
+            .build();
+        let lines_dropped = Log::ALL.map(|log| lines_dropped.bind(&[KeyValue::new("log", log.as_str())]));
         let handshakes = meter
             .u64_counter("callboard.tls.handshakes")
             .with_description("TLS handshakes on the main listener, by how they ended.")
             .build();
         let handshakes = Handshake::ALL.map(|ended| handshakes.bind(&[KeyValue::new("result", ended.as_str())]));
-        // One without labels shows only once it has been added to.
-        access_lines_dropped.add(0);
         let remembered_tokens = tokens.bind(&[KeyValue::new("result", "remembered")]);
         Ok(Self {
             limits: LimitInstruments::new(&meter),
@@ -163,7 +181,7 @@ impl Instruments {
             tokens,
             bound_tokens: OnceLock::new(),
             remembered_tokens,
-            access_lines_dropped,
+            lines_dropped,
             handshakes,
             provider,
         })
@@ -223,9 +241,11 @@ impl Instruments {
         }
     }
 
-    /// Counts an access-log line that had to be dropped.
-    pub fn access_line_dropped(&self) {
-        self.access_lines_dropped.add(1);
+    /// Counts a line that had to be dropped.
+    pub(super) fn log_line_dropped(&self, log: Log) {
+        if let Some(counter) = self.lines_dropped.get(log as usize) {
+            counter.add(1);
+        }
     }
 
     /// Counts a TLS handshake.

@@ -4,6 +4,7 @@
 mod access_log;
 mod instruments;
 mod limits;
+mod lines;
 mod log;
 mod options;
 mod otlp;
@@ -14,9 +15,10 @@ mod trace_id;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use access_log::{AccessLine, AccessLog};
+pub use access_log::{AccessLine, AccessLog, truncated};
 pub use instruments::{Handshake, Instruments, MemoryUse, StorageOperation};
 pub use limits::{LimitInstruments, LimitReason, ListenerName};
+pub use log::ProgramLog;
 pub use options::*;
 pub use requests::{RequestLabels, route_template};
 pub use span::{Kind, Scope, Span, Tracing, inject};
@@ -54,8 +56,8 @@ impl Telemetry {
     ///
     /// # Errors
     /// Where `log_level` is no filter, or a log has been started already.
-    pub fn init_log(&self, options: &Options) -> anyhow::Result<()> {
-        log::init(options, self.exports.logs())
+    pub fn init_log(&self, options: &Options) -> anyhow::Result<ProgramLog> {
+        log::init(options, self.exports.logs(), Arc::clone(&self.instruments))
     }
 
     /// Sends what is left over OTLP, and returns after `within` at the latest, whatever the receivers do.
