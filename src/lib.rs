@@ -19,8 +19,9 @@
 //!
 //! [`config`] turns Backstage's `app-config.yaml` and our section in it into what each room runs on; [`app`] wires the
 //! rooms together; [`cli`] is what a person types; [`admin`] shows metrics and health; [`sample`] is a site inside the
-//! binary for the first minute. [`clock`], [`secret`], [`chain`] and [`trust`] are what all stand on: time as a value,
-//! values that never print, errors as the log shows them, and which servers are believed to be who they say they are.
+//! binary for the first minute. [`clock`], [`secret`], [`chain`], [`trust`] and [`unhashed`] are what all stand on: time
+//! as a value, values that never print, errors as the log shows them, which servers are believed to be who they say they
+//! are, and keys that are hashes already.
 //!
 //! An import only ever points downward; `tests/suite/architecture.rs` holds the floors.
 
@@ -42,3 +43,4 @@ pub mod server;
 pub mod storage;
 pub mod telemetry;
 pub mod trust;
+pub mod unhashed;

@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 
 use super::principal::Principal;
 use crate::clock::Timestamp;
+use crate::unhashed::Unhashed;
 
 /// SHA-256 of a whole token: what a token is remembered by, so that a copy of the memory opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,30 +35,11 @@ impl TokenDigest {
 }
 
 impl Hash for TokenDigest {
+    /// The first eight bytes: only tokens that somebody has signed are ever put in, so that nobody can search for ones
+    /// that fall together.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let first = self.0.first_chunk().copied().unwrap_or_default();
         state.write_u64(u64::from_ne_bytes(first));
-    }
-}
-
-/// Takes the digest's first eight bytes as they are: it is uniform already, and only tokens that somebody has signed
-/// are ever put in, so that nobody can search for ones that fall together.
-#[derive(Debug, Default)]
-pub(super) struct Unhashed(u64);
-
-impl Hasher for Unhashed {
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

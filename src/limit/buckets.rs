@@ -1,12 +1,14 @@
 //! Buckets by key, bounded in number.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use governor::nanos::Nanos;
 use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::state::{InMemoryState, NotKeyed, StateStore};
+
+use crate::unhashed::Unhashed;
 
 /// The states of all buckets of one budget, by the hash of what they are for.
 ///
@@ -89,25 +91,5 @@ impl StateStore for Looking {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         f(self.0.look(*key)).map(|(outcome, _)| outcome)
-    }
-}
-
-/// Takes keys as they are: they are hashes already, by a secret that nobody can search for collisions of.
-#[derive(Debug, Default)]
-struct Unhashed(u64);
-
-impl Hasher for Unhashed {
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

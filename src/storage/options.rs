@@ -73,8 +73,8 @@ pub struct S3Options {
     pub force_path_style: bool,
     /// Static keys; `None` leaves it to the environment, web identity, container or instance metadata.
     pub keys: Option<S3Keys>,
-    /// `httpsProxy`.
-    pub proxy: Option<Url>,
+    /// `httpsProxy`, a URL that may hold a password.
+    pub proxy: Option<Secret>,
     /// `maxAttempts`: tries in all, the first included.
     pub max_attempts: usize,
     /// Whether 403 for a key means that it is absent, as AWS answers where ListBucket is not granted.

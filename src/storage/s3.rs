@@ -101,7 +101,7 @@ fn builder(options: &S3Options, timeout: Duration) -> AmazonS3Builder {
     // takes.
     let mut client = ClientOptions::new().with_timeout_disabled().with_connect_timeout(timeout.min(CONNECT_TIMEOUT));
     if let Some(proxy) = &options.proxy {
-        client = client.with_proxy_url(proxy.as_str());
+        client = client.with_proxy_url(String::from_utf8_lossy(proxy.expose()));
     }
     let bucket_in_host = bucket_goes_into_host(options);
     if let Some(endpoint) = &options.endpoint {

@@ -9,6 +9,7 @@ use crate::config::layers::Loaded;
 use crate::config::reader::Reader;
 use crate::config::unknown::nearest;
 use crate::docs;
+use crate::secret::Secret;
 use crate::storage::{Options, Origin, S3Keys, S3Options};
 
 /// What the store's own client may be told to wait or to hold: a misplaced unit is caught, a wish is not.
@@ -112,7 +113,7 @@ fn read_s3(reader: &mut Reader<'_>) -> S3Options {
         endpoint,
         force_path_style: reader.or("techdocs.publisher.awsS3.s3ForcePathStyle", &FLAG, false),
         keys: read_keys(reader),
-        proxy: reader.optional("techdocs.publisher.awsS3.httpsProxy", &PROXY),
+        proxy: reader.optional("techdocs.publisher.awsS3.httpsProxy", &PROXY).map(|url| Secret::new(String::from(url))),
         max_attempts: count(reader, "techdocs.publisher.awsS3.maxAttempts", 3, 1..=10),
         // Ours, and read with the rest of ours.
         forbidden_is_absent: false,
