@@ -5,6 +5,7 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use callboard::auth::{Authenticator, Credential, Resource};
@@ -12,18 +13,19 @@ use callboard::cache::DocCache;
 use callboard::clock::Clock;
 use callboard::config::{self, Environment, Resolved, Sources};
 use callboard::docs::Locator;
+use callboard::http::cache_status::CacheOutcome;
 use callboard::http::conditional::{self, Validators};
 use callboard::http::etag::ETag;
 use callboard::http::range;
 use callboard::limit::{Address, Limiter};
 use callboard::pipeline::{Body, Health, Journey, Rooms};
 use callboard::storage::Reader;
-use callboard::telemetry::{AccessLog, Instruments};
+use callboard::telemetry::{AccessLog, Instruments, RequestLabels};
 use callboard::{app, sample};
 use criterion::{BatchSize, Criterion};
 use futures_util::FutureExt;
 use http::header::{AUTHORIZATION, ETAG, HOST, IF_NONE_MATCH, RANGE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 use tempfile::TempDir;
 
@@ -34,6 +36,7 @@ fn main() -> anyhow::Result<()> {
     token(&mut criterion)?;
     route(&mut criterion);
     conditions(&mut criterion)?;
+    instruments(&mut criterion)?;
     journey(&mut criterion)?;
     criterion.final_summary();
     Ok(())
@@ -53,6 +56,25 @@ fn token(criterion: &mut Criterion) -> anyhow::Result<()> {
     });
     criterion.bench_function("token/remembered", |bencher| {
         bencher.iter(|| authenticator.remembered(black_box(&credential)));
+    });
+    Ok(())
+}
+
+/// All that a hit is counted with.
+fn instruments(criterion: &mut Criterion) -> anyhow::Result<()> {
+    let instruments = Instruments::new()?;
+    let labels = RequestLabels {
+        method: &Method::GET,
+        route: "static",
+        status: StatusCode::OK,
+        outcome: Some(CacheOutcome::Hit),
+    };
+    criterion.bench_function("metrics of a hit", |bencher| {
+        bencher.iter(|| {
+            instruments.request_started(&Method::GET);
+            instruments.token_remembered();
+            instruments.request(black_box(labels), black_box(Duration::from_micros(80)));
+        });
     });
     Ok(())
 }

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use bytes::Buf;
 use http::{Method, Request, Response, StatusCode};
-
 use http_body_util::BodyExt;
 
 use super::context::Context;
