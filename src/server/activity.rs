@@ -36,6 +36,8 @@ pub(super) struct Activity {
     header_since: AtomicU64,
     /// Whether it is known to be HTTP/2, where bytes that come in need not be of a header.
     is_h2: AtomicBool,
+    /// Whether the program is on its way out, so that clients should not stay.
+    is_draining: Arc<AtomicBool>,
 }
 
 /// No point in time.
@@ -53,7 +55,7 @@ pub(super) enum Inactive {
 }
 
 impl Activity {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(is_draining: Arc<AtomicBool>) -> Arc<Self> {
         Arc::new(Self {
             opened: Instant::now(),
             answering: AtomicUsize::new(0),
@@ -65,18 +67,20 @@ impl Activity {
             // The first request is due from the start.
             header_since: AtomicU64::new(0),
             is_h2: AtomicBool::new(false),
+            is_draining,
         })
     }
 
-    /// Waits until the connection has done nothing for longer than `limits` allow.
-    pub(super) async fn inactive(&self, limits: &Limits) -> Inactive {
+    /// Waits until the connection has done nothing for longer than `limits` allow, a header being due within
+    /// `header_timeout`.
+    pub(super) async fn inactive(&self, limits: &Limits, header_timeout: Duration) -> Inactive {
         // What the connection does may change while this sleeps, so no sleep is longer than the shortest patience.
-        let longest_sleep = limits.header_read_timeout.min(limits.idle_timeout).min(limits.write_timeout);
+        let longest_sleep = header_timeout.min(limits.idle_timeout).min(limits.write_timeout);
         loop {
             let left = match self.lack() {
                 Some((lack, since)) => {
                     let patience = match lack {
-                        Inactive::Unheaded => limits.header_read_timeout,
+                        Inactive::Unheaded => header_timeout,
                         Inactive::Idle => limits.idle_timeout,
                         Inactive::Stalled => limits.write_timeout,
                     };
@@ -109,6 +113,11 @@ impl Activity {
             NEVER => Some((Inactive::Idle, self.at_rest_since.load(Ordering::Relaxed))),
             since => Some((Inactive::Unheaded, since)),
         }
+    }
+
+    /// Whether a request is on its way, as on a new connection it always is.
+    pub(super) fn awaits_header(&self) -> bool {
+        matches!(self.lack(), Some((Inactive::Unheaded, _)))
     }
 
     fn since(&self, millis: u64) -> Duration {
@@ -178,6 +187,11 @@ impl Activity {
 pub(super) struct Answering(Arc<Activity>);
 
 impl Answering {
+    /// Whether the answer should tell the client to leave. HTTP/2 has its own word for it.
+    pub(super) fn should_be_last(&self) -> bool {
+        self.0.is_draining.load(Ordering::Relaxed) && !self.0.is_h2.load(Ordering::Relaxed)
+    }
+
     /// The answer is there: from here on its body is being sent.
     pub(super) fn send(self) -> Sending {
         self.0.sending.fetch_add(1, Ordering::Relaxed);

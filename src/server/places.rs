@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Limits;
+use super::seldom::Seldom;
 use crate::limit::Address;
 use crate::telemetry::{Instruments, LimitReason, ListenerName};
 
@@ -15,7 +16,10 @@ pub(super) struct Places {
     all: Arc<Semaphore>,
     /// Connections by address. Bounded by the places in all.
     by_address: Mutex<HashMap<Address, usize>>,
+    most: usize,
     most_per_address: usize,
+    /// Times that all places were taken.
+    full: Seldom,
     listener: ListenerName,
     instruments: Arc<Instruments>,
 }
@@ -39,7 +43,9 @@ impl Places {
         Arc::new(Self {
             all: Arc::new(Semaphore::new(limits.max_connections)),
             by_address: Mutex::default(),
+            most: limits.max_connections,
             most_per_address: limits.max_connections_per_address,
+            full: Seldom::default(),
             listener,
             instruments,
         })
@@ -48,7 +54,20 @@ impl Places {
     /// Waits until there is a place for one more, whoever comes. `None` never comes of it, since the semaphore is never
     /// closed.
     pub(super) async fn vacancy(self: &Arc<Self>) -> Option<Vacancy> {
-        let permit = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        let permit = match Arc::clone(&self.all).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                if let Some(times) = self.full.happened() {
+                    tracing::warn!(
+                        listener = self.listener.as_str(),
+                        max_connections = self.most,
+                        times,
+                        "callboard.limits.maxConnections is reached: further clients wait until a connection ends"
+                    );
+                }
+                Arc::clone(&self.all).acquire_owned().await.ok()?
+            }
+        };
         Some(Vacancy { _permit: permit, places: Arc::clone(self) })
     }
 

@@ -217,6 +217,10 @@ fn remote(parent: TraceParent, headers: &HeaderMap) -> SpanContext {
     )
 }
 
+/// Among a request's extensions: it came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct OverTls;
+
 /// What the conventions want of a server's span when it starts.
 fn describe_request(span: &Span, head: &Parts) {
     /// The longest text of a client's that a span repeats, in bytes.
@@ -224,7 +228,8 @@ fn describe_request(span: &Span, head: &Parts) {
     let text = |text: &str| text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default().to_owned();
     span.set("http.request.method", method_word(&head.method));
     span.set("url.path", text(head.uri.path()));
-    span.set("url.scheme", "http");
+    let is_over_tls = head.extensions.get::<OverTls>().is_some();
+    span.set("url.scheme", if is_over_tls { "https" } else { "http" });
     span.set(
         "network.protocol.version",
         match head.version {
