@@ -225,4 +225,4 @@ impl Drop for Sending {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

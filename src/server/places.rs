@@ -118,3 +118,51 @@ impl Drop for Place {
         places.instruments.limits.closed(places.listener);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Duration;
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::server::activity::tests::limits;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'w> MakeWriter<'w> for Log {
+        type Writer = Self;
+
+        fn make_writer(&'w self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn that_all_places_are_taken_is_told_once_and_not_for_each_client() {
+        let log = Log::default();
+        let _guard = tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(log.clone()).finish());
+        let places = Places::new(&limits(), ListenerName::Main, Arc::new(Instruments::new().unwrap()));
+        let only = places.vacancy().await;
+        for _ in 0..3 {
+            assert!(tokio::time::timeout(Duration::from_millis(1), places.vacancy()).await.is_err());
+        }
+        drop(only);
+        assert!(places.vacancy().await.is_some());
+        let told = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(told.matches("maxConnections is reached").count(), 1, "{told}");
+    }
+}

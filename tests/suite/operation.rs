@@ -192,7 +192,9 @@ async fn what_is_no_request_is_counted() {
     let large = format!("GET / HTTP/1.1\r\nHost: callboard\r\nX-Large: {}\r\n\r\n", "x".repeat(64 << 10));
     raw::send(callboard.address, large).await;
     assert_eq!(raw::send(callboard.address, "nonsense\r\n\r\n").await.status(), Some(400));
-    let errors = async |kind| callboard.metric("callboard_server_connection_errors_total", &[kind]).await;
+    let errors = async |kind: &str| {
+        callboard.metric("callboard_server_connection_errors_total", &[&format!("\"{kind}\"")]).await
+    };
     until(async || errors("parse").await == 2.0).await;
     // Half a request, and the client is gone.
     let mut half = TcpStream::connect(callboard.address).await.unwrap();

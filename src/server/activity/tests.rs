@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn limits() -> Limits {
+pub(in crate::server) fn limits() -> Limits {
     Limits {
         max_connections: 1,
         max_connections_per_address: 1,
