@@ -4,10 +4,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::admin::Admin;
 use crate::auth::Authenticator;
@@ -20,7 +20,7 @@ use crate::limit::Limiter;
 use crate::pipeline::{Health, Journey, Rooms};
 use crate::sample;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
-use crate::server::{Listener, Stop};
+use crate::server::{Listener, Stop, Stopper, raise_open_files};
 use crate::storage::{Contact, DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
 use crate::telemetry::{AccessLog, Instruments, ListenerName, Telemetry};
 use crate::trust::{self, Trust};
@@ -31,6 +31,9 @@ const FIRST_CONTACT_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Dura
 /// How long what is left of telemetry may take to be sent: at least, however long requests in flight took to finish, and
 /// at most, however quickly they did.
 const FLUSH: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// How long the admin listener's last answers may take, once the main listener is done.
+const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
 /// How long one request for a key set may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -160,6 +163,7 @@ impl App {
     /// # Errors
     /// Where an address can't be listened on.
     pub fn start(self) -> Result<Running, StartError> {
+        raise_open_files(&self.server.limits);
         let main = self.bind(self.server.listen, ListenerName::Main, "callboard.listen")?;
         let admin = self.bind(self.server.admin_listen, ListenerName::Admin, "callboard.admin.listen")?;
         let addresses = (address_of(&main, self.server.listen)?, address_of(&admin, self.server.admin_listen)?);
@@ -168,18 +172,24 @@ impl App {
         if let Some(reloader) = reloader {
             tokio::spawn(reloader.run(stopped.clone()));
         }
-        let grace = self.server.drain_grace;
+        let (grace, delay) = (self.server.drain_grace, self.server.drain_delay);
         let health = Arc::clone(&self.health);
         let contact = first_contact(self.storage, self.root_path, self.probe, stopped.clone());
         let sweep = sweep(self.limiter, stopped.clone());
         let serving = tokio::spawn(async move {
-            let main = main.with_tls(acceptor).serve(self.journey, stopped.clone(), grace);
-            let admin = admin.serve(self.admin, stopped, grace);
+            // Until the last document is through, there is somebody to be asked how that goes.
+            let (stop_admin, admin_stopped) = Stop::channel();
+            let main = async {
+                let broken_off = main.with_tls(acceptor).serve(self.journey, stopped).await;
+                stop_admin.close(Instant::now() + ADMIN_GRACE);
+                broken_off
+            };
+            let admin = admin.serve(self.admin, admin_stopped);
             let (broken_off, _, (), ()) = tokio::join!(main, admin, contact, sweep);
             broken_off
         });
         let (address, admin_address) = addresses;
-        Ok(Running { address, admin_address, health, stop, serving, grace, telemetry: self.telemetry })
+        Ok(Running { address, admin_address, health, stop, serving, grace, delay, telemetry: self.telemetry })
     }
 
     fn bind(&self, address: SocketAddr, name: ListenerName, key: &'static str) -> Result<Listener, StartError> {
@@ -196,19 +206,35 @@ pub struct Running {
     /// Where metrics and health are served.
     pub admin_address: SocketAddr,
     health: Arc<Health>,
-    stop: watch::Sender<bool>,
+    stop: Stopper,
     serving: JoinHandle<usize>,
     grace: Duration,
+    delay: Duration,
     telemetry: Telemetry,
 }
 
 impl Running {
-    /// Stops accepting, lets requests in flight finish within the grace time, sends what is left of telemetry, and
-    /// returns how many connections had to be broken off.
+    /// Says that it is not ready, goes on serving for the drain delay, stops accepting then, lets requests in flight
+    /// finish within the grace time (counted from now), sends what is left of telemetry, and returns how many
+    /// connections had to be broken off.
     pub async fn stop(self) -> usize {
+        let delay = self.delay;
+        self.stop_after(delay).await
+    }
+
+    /// The same without the delay: for where no load balancer has to hear of it first.
+    pub async fn stop_without_delay(self) -> usize {
+        self.stop_after(Duration::ZERO).await
+    }
+
+    async fn stop_after(self, delay: Duration) -> usize {
         let start = Instant::now();
         self.health.draining();
-        self.stop.send_replace(true);
+        if !delay.is_zero() {
+            self.stop.drain();
+            tokio::time::sleep(delay).await;
+        }
+        self.stop.close(start + self.grace);
         let broken_off = self.serving.await.unwrap_or_default();
         let (least, most) = FLUSH;
         self.telemetry.stop(self.grace.saturating_sub(start.elapsed()).clamp(least, most)).await;

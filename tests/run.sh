@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every check and every test, installing first what they need. Takes about ten minutes on a clean machine with two
-# cores; needs Rust, root on something like Debian, and a way to crates.io, PyPI and npm.
+# Runs every check and every test, installing first what they need. Takes about twenty minutes on a clean machine with two
+# cores; needs Rust, root on something like Debian, and a way to crates.io, PyPI, npm and Debian's packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,3 +34,6 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
 step "tests"
 cargo test --locked --no-fail-fast
+
+step "container"
+bash tests/container.sh

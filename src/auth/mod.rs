@@ -34,7 +34,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 pub use access::is_plugin_id;
 pub use certificate::{CertificateName, CertificateSubject, PeerCertificate};
@@ -117,6 +117,13 @@ impl Authenticator {
         self.accepts_way(&principal, credential).is_ok().then_some(principal)
     }
 
+    /// Whether the token was verified before and may still be good, though it has to be looked at again: it is no guess,
+    /// whoever else guesses.
+    pub fn knows(&self, credential: &Credential<'_>) -> bool {
+        let digest = credential.token().map(|token| TokenDigest::of(token.as_bytes()));
+        digest.is_some_and(|digest| self.remembered.knows(&digest, self.clock.now()))
+    }
+
     /// Verifies the token from scratch, fetching the issuer's keys if need be, and remembers it if it is good.
     ///
     /// # Errors
@@ -134,7 +141,13 @@ impl Authenticator {
         }
         let token = credential.token().ok_or(AuthError::Missing)?;
         let digest = TokenDigest::of(token.as_bytes());
-        let principal = self.identify(token, &digest, credential, now).await?;
+        let identified = self.identify(token, &digest, credential, now).await;
+        let principal = identified.inspect_err(|refused| {
+            // Not for want of keys: then nobody knows.
+            if refused.status() == StatusCode::UNAUTHORIZED {
+                self.remembered.forget(&digest);
+            }
+        })?;
         self.accepts_way(&principal, credential)?;
         self.access.admit(&principal, self.options.users)?;
         let principal = Arc::new(principal);

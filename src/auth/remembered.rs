@@ -54,6 +54,8 @@ struct Entry {
     principal: Arc<Principal>,
     since: Timestamp,
     until: Timestamp,
+    /// When the token itself is over.
+    ends: Timestamp,
 }
 
 impl Remembered {
@@ -68,23 +70,34 @@ impl Remembered {
 
     /// A token that was remembered in the future is not: the clock was set back, and how long ago it was nobody knows.
     pub(super) fn get(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<Principal>> {
-        let Entry { principal, since, until } = self.tokens.get(token)?;
-        if now < since || now >= until {
-            self.tokens.invalidate(token);
+        let Entry { principal, since, until, ends } = self.tokens.get(token)?;
+        if now < since || now >= ends {
+            self.forget(token);
             return None;
         }
-        Some(principal)
+        // What is due to be looked at again stays known until then: see `knows`.
+        (now < until).then_some(principal)
+    }
+
+    /// Whether the token was good once and may still be: it was no guess.
+    pub(super) fn knows(&self, token: &TokenDigest, now: Timestamp) -> bool {
+        self.tokens.get(token).is_some_and(|entry| entry.since <= now && now < entry.ends)
+    }
+
+    /// It is no good any more.
+    pub(super) fn forget(&self, token: &TokenDigest) {
+        self.tokens.invalidate(token);
     }
 
     /// Remembers whose token it is for as long as it is good, `tolerance` counted in, but no longer than until the keys
     /// that it was verified with are read again: a withdrawn key counts for remembered tokens as long as for new ones.
     pub(super) fn insert(&self, token: TokenDigest, principal: Arc<Principal>, now: Timestamp, tolerance: Duration) {
-        let expires_at = principal.expires_at().map(|end| end.plus(tolerance));
-        let ends = [expires_at, principal.recheck_at()].into_iter().flatten();
-        let until = ends.fold(now.plus(self.longest), Timestamp::min);
-        // Keys from before an outage are asked about again with every token, and there is nothing to remember.
-        if now < until {
-            self.tokens.insert(token, Entry { principal, since: now, until });
+        const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
+        let ends = principal.expires_at().map_or(NEVER, |end| end.plus(tolerance));
+        let recheck_at = principal.recheck_at().unwrap_or(NEVER);
+        let until = now.plus(self.longest).min(ends).min(recheck_at);
+        if now < ends {
+            self.tokens.insert(token, Entry { principal, since: now, until, ends });
         }
     }
 

@@ -10,6 +10,8 @@ mod options;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::docs::StorageKey;
@@ -23,6 +25,13 @@ pub use options::Options;
 use flight::Flights;
 use freshness::{Excuse, Freshness};
 use memory::Memory;
+
+/// How long beyond its freshness a copy is served while storage refuses it: long enough to replace a credential that has
+/// run out, short enough for a page that was taken down.
+const REFUSAL_EXCUSES: Duration = Duration::from_secs(3600);
+
+/// How long a reader waits for storage to confirm an old copy before it is served unconfirmed.
+const PATIENCE_WITH_COPY: Duration = Duration::from_secs(1);
 
 /// The cache in front of storage.
 #[derive(Debug)]
@@ -75,7 +84,7 @@ impl DocCache {
     }
 
     /// `key` from storage, for when memory holds nothing fresh; waits for a fetch that is under way rather than start
-    /// another. While storage fails, an old copy is served instead, and only the first who finds out has to wait.
+    /// another. While storage fails, an old copy is served instead, and nobody who could have one waits for long.
     ///
     /// The fetch is a task of its own: a client that leaves ends no fetch that others wait for.
     ///
@@ -91,7 +100,15 @@ impl DocCache {
             return Ok(stale);
         }
         let collapsed = !flight.is_leader;
-        let landed = flight.land().await.unwrap_or(Err(StoreError::Abandoned))?;
+        let landed = match excused {
+            // The fetch goes on behind; when it fails, the next reader does not wait at all.
+            Some((stale, Excuse::OnFailure)) => match timeout(PATIENCE_WITH_COPY, flight.land()).await {
+                Ok(landed) => landed,
+                Err(_) => return Ok(stale),
+            },
+            _ => flight.land().await,
+        };
+        let landed = landed.unwrap_or(Err(StoreError::Abandoned))?;
         let ttl = self.freshness(&landed.entry).ttl();
         Ok(Found { entry: landed.entry, outcome: landed.outcome, ttl, collapsed })
     }
@@ -167,7 +184,9 @@ impl DocCache {
     /// The entry that may be served although storage failed to confirm it.
     fn excuse(&self, key: &StorageKey, held: &Entry, error: &StoreError) -> Option<Entry> {
         let Freshness::Expired { over, excuse } = self.freshness(held) else { return None };
-        if excuse == Excuse::None {
+        // A refusal may mean that the object is gone, where the credential may not list, so it excuses less.
+        let is_refused = matches!(error, StoreError::Denied(_)) && over > REFUSAL_EXCUSES;
+        if excuse == Excuse::None || is_refused {
             return None;
         }
         tracing::warn!(%key, error = chain(error), over = over.as_secs(), "storage failed: an old copy is served");

@@ -19,10 +19,18 @@ pub(super) struct Arguments {
     /// Ask whether it is ready for requests rather than whether it lives.
     #[arg(long)]
     ready: bool,
+    /// The admin listener's address, where the configuration is not to be asked for it.
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<SocketAddr>,
 }
 
+/// Where the admin listener is by default.
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7009);
+
 pub(super) fn run(files: ConfigFiles, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let admin = reachable(files.read()?.resolved.server.admin_listen);
+    // What is wrong with the files by now is no word on the program that runs: it has read them when it started.
+    let configured = || files.read().map_or(DEFAULT_ADMIN, |configuration| configuration.resolved.server.admin_listen);
+    let admin = reachable(arguments.address.unwrap_or_else(configured));
     let path = if arguments.ready { READINESS } else { LIVENESS };
     let url = format!("http://{admin}{path}");
     let (is_well, told) = runtime()?.block_on(async {

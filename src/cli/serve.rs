@@ -48,13 +48,15 @@ async fn until_told_to_stop(running: Running) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Not told before: who reads it may ask for the end at once.
     tracing::info!(address = %running.address, admin = %running.admin_address, "serving");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    // Nobody who presses Ctrl-C has a load balancer that must hear of it first.
+    let is_awaited = tokio::select! {
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => false,
+    };
     tracing::info!("stopping: requests in flight may finish");
     // A task of its own: dropping it, as for whoever asks twice, would wait for telemetry to be sent.
-    let stopping = tokio::spawn(running.stop());
+    let stopping =
+        tokio::spawn(async move { if is_awaited { running.stop().await } else { running.stop_without_delay().await } });
     tokio::select! {
         broken_off = stopping => {
             let broken_off = broken_off?;

@@ -111,9 +111,9 @@ async fn publish(key: &SigningKey, address: SocketAddr) -> anyhow::Result<ExitCo
     eprintln!("Publishing the key at http://{address}/api/{{plugin}}/.backstage/auth/v1/jwks.json until interrupted");
     let (stop, stopped) = Stop::channel();
     let keys = Arc::new(Keys { document: key.public_jwks().to_string() });
-    let serving = tokio::spawn(listener.serve(keys, stopped, Duration::from_secs(1)));
+    let serving = tokio::spawn(listener.serve(keys, stopped));
     tokio::signal::ctrl_c().await?;
-    stop.send_replace(true);
+    stop.close(tokio::time::Instant::now() + Duration::from_secs(1));
     serving.await?;
     Ok(ExitCode::SUCCESS)
 }

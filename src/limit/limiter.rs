@@ -47,6 +47,15 @@ impl Limiter {
         tier.and_then(|tier| tier.budget.as_ref()).map_or(Ok(()), |budget| budget.take(subject))
     }
 
+    /// Counts a request of somebody at `address` whom nobody knows, under the rate of those without an override.
+    ///
+    /// # Errors
+    /// Where it is beyond the address's budget; it is not counted then.
+    pub fn anonymous_request(&self, address: Address) -> Result<(), Limited> {
+        let everyone = self.requests.last().and_then(|tier| tier.budget.as_ref());
+        everyone.map_or(Ok(()), |budget| budget.take(address))
+    }
+
     /// Whether a token that is not known may be looked at for a client at `address`. Counts nothing.
     ///
     /// # Errors

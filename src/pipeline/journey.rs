@@ -24,12 +24,15 @@ use super::document::Documents;
 use super::record::Recorder;
 use super::rejection::Rejection;
 use super::{Body, Health, Options};
-use crate::auth::{AuthError, Authenticator, Credential, Principal, Resource};
+use crate::auth::{AuthError, Authenticator, Credential, Kind as PrincipalKind, Principal, Resource};
 use crate::cache::DocCache;
 use crate::docs::{Locator, Route, RouteClass};
 use crate::http::host;
 use crate::limit::{Address, Limited, Limiter};
 use crate::telemetry::{AccessLog, Instruments, Kind, Span, Tracing};
+
+/// How the subjects of external callers begin where they are listed.
+const EXTERNAL: &str = "external:";
 
 /// Leads requests through the rooms.
 #[derive(Debug)]
@@ -89,8 +92,8 @@ impl Journey {
     /// body and the log.
     pub async fn answer<B: http_body::Body + Unpin>(&self, request: Request<B>, client: Address) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let has_body = !body.is_end_stream() && holds_data(body).await;
         let mut context = Context::new(head, client, &self.recorder);
+        let has_body = !body.is_end_stream() && holds_data(body).await;
         let response = context.scope().run(pin!(self.respond(&mut context, has_body))).await;
         context.record(response)
     }
@@ -111,7 +114,7 @@ impl Journey {
             return Ok(response);
         }
         let principal = self.authenticate(context).await?;
-        let admitted = self.admit(&principal);
+        let admitted = self.admit(context, &principal);
         // Also of one who is turned away it is written down who it was.
         context.set_principal(principal);
         admitted?;
@@ -137,8 +140,13 @@ impl Journey {
             return Ok(principal);
         }
         // Who shows nothing has tried nothing, and is told what to show: a load balancer's probe, a browser's first try. A
-        // certificate was verified with its connection: there is nothing to guess.
-        if !matches!(credential, Ok(Credential::Absent | Credential::Certificate(_))) {
+        // certificate was verified with its connection: there is nothing to guess. Nor is a token that was good before.
+        let is_attempt = match &credential {
+            Ok(Credential::Absent | Credential::Certificate(_)) => false,
+            Ok(credential) => !self.authenticator.knows(credential),
+            Err(_) => true,
+        };
+        if is_attempt {
             self.limiter.attempt(context.client()).map_err(|limited| self.limited(limited))?;
         }
         let verdict = match credential {
@@ -146,12 +154,19 @@ impl Journey {
             Err(unreadable) => Err(unreadable),
         };
         self.instruments.token_judged(verdict.as_ref().map_or_else(|refused| refused.reason(), |_| "verified"));
-        verdict.map_err(|refused| {
-            if is_failed_attempt(&refused) {
-                self.limiter.attempt_failed(context.client());
-            }
-            refused.into()
-        })
+        verdict.map_err(|refused| self.refused(context, refused))
+    }
+
+    /// Charges a refusal to whom it is due: a token that is no good to its address, a caller who is known and may not
+    /// read to itself, so that it locks out nobody beside it.
+    fn refused(&self, context: &Context, refused: AuthError) -> Rejection {
+        if let Some(subject) = refused.subject() {
+            return self.limiter.request(subject).map_or_else(|limited| self.limited(limited), |()| refused.into());
+        }
+        if refused.status() == StatusCode::UNAUTHORIZED && !matches!(refused, AuthError::Missing) {
+            self.limiter.attempt_failed(context.client());
+        }
+        refused.into()
     }
 
     async fn verify(&self, credential: &Credential<'_>) -> Result<Arc<Principal>, AuthError> {
@@ -162,21 +177,24 @@ impl Journey {
     }
 
     /// Whether the caller is within its rate. Who acts for others answers for what it sends.
-    fn admit(&self, principal: &Principal) -> Result<(), Rejection> {
+    fn admit(&self, context: &Context, principal: &Principal) -> Result<(), Rejection> {
         let sender = principal.actor().unwrap_or(principal.subject());
-        self.limiter.request(sender).map_err(|limited| self.limited(limited))
+        let admitted = match principal.kind() {
+            // Where anonymous reading is allowed, the address is all that tells one reader from another.
+            PrincipalKind::Anonymous => self.limiter.anonymous_request(context.client()),
+            // Configured subjects may be listed with the prefix that Backstage's documentation shows them with.
+            PrincipalKind::External if !sender.starts_with(EXTERNAL) => {
+                self.limiter.request(&format!("{EXTERNAL}{sender}"))
+            }
+            _ => self.limiter.request(sender),
+        };
+        admitted.map_err(|limited| self.limited(limited))
     }
 
     fn limited(&self, limited: Limited) -> Rejection {
         self.instruments.limits.exceeded(limited.reason);
         Rejection::Limited(limited)
     }
-}
-
-/// Whether a token was shown and is no good. One whose keys can't be had is not to blame; one of a caller who is known
-/// and may not read is, since it is verified anew each time.
-fn is_failed_attempt(refused: &AuthError) -> bool {
-    !matches!(refused, AuthError::Missing) && refused.status() != StatusCode::SERVICE_UNAVAILABLE
 }
 
 /// Whether a body that has not ended yet holds anything. Some HTTP/2 clients end an empty one in a frame of its own, and

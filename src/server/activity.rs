@@ -5,8 +5,8 @@
 //! patience for each: a header that has begun should be whole soon, while an idle connection must outlast the patience
 //! of the load balancer in front, which would otherwise send a request just when it is closed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::Version;
@@ -28,14 +28,19 @@ pub(super) struct Activity {
     waiting: AtomicUsize,
     /// When the last answer was through, and with it the connection at rest.
     at_rest_since: AtomicU64,
-    /// When a piece of any body was last taken.
+    /// When a piece of the body was last taken, in HTTP/1, which sends one at a time.
     taken_at: AtomicU64,
+    /// The same for each body that is being sent in HTTP/2, where a client may take one and leave the others;
+    /// [`NEVER`] for one that waits for storage.
+    bodies: Mutex<Vec<Arc<AtomicU64>>>,
     /// Since when the socket has taken no more bytes; [`NEVER`] where it does.
     blocked_since: AtomicU64,
     /// When the header that is being read began; [`NEVER`] where none is.
     header_since: AtomicU64,
     /// Whether it is known to be HTTP/2, where bytes that come in need not be of a header.
     is_h2: AtomicBool,
+    /// Whether the program is on its way out, so that clients should not stay.
+    is_draining: Arc<AtomicBool>,
 }
 
 /// No point in time.
@@ -53,7 +58,7 @@ pub(super) enum Inactive {
 }
 
 impl Activity {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(is_draining: Arc<AtomicBool>) -> Arc<Self> {
         Arc::new(Self {
             opened: Instant::now(),
             answering: AtomicUsize::new(0),
@@ -61,22 +66,25 @@ impl Activity {
             waiting: AtomicUsize::new(0),
             at_rest_since: AtomicU64::new(0),
             taken_at: AtomicU64::new(0),
+            bodies: Mutex::default(),
             blocked_since: AtomicU64::new(NEVER),
             // The first request is due from the start.
             header_since: AtomicU64::new(0),
             is_h2: AtomicBool::new(false),
+            is_draining,
         })
     }
 
-    /// Waits until the connection has done nothing for longer than `limits` allow.
-    pub(super) async fn inactive(&self, limits: &Limits) -> Inactive {
+    /// Waits until the connection has done nothing for longer than `limits` allow, a header being due within
+    /// `header_timeout`.
+    pub(super) async fn inactive(&self, limits: &Limits, header_timeout: Duration) -> Inactive {
         // What the connection does may change while this sleeps, so no sleep is longer than the shortest patience.
-        let longest_sleep = limits.header_read_timeout.min(limits.idle_timeout).min(limits.write_timeout);
+        let longest_sleep = header_timeout.min(limits.idle_timeout).min(limits.write_timeout);
         loop {
             let left = match self.lack() {
                 Some((lack, since)) => {
                     let patience = match lack {
-                        Inactive::Unheaded => limits.header_read_timeout,
+                        Inactive::Unheaded => header_timeout,
                         Inactive::Idle => limits.idle_timeout,
                         Inactive::Stalled => limits.write_timeout,
                     };
@@ -99,6 +107,9 @@ impl Activity {
         if blocked_since != NEVER {
             return Some((Inactive::Stalled, blocked_since));
         }
+        if let Some(since) = self.longest_untaken() {
+            return Some((Inactive::Stalled, since));
+        }
         if self.answering.load(Ordering::Relaxed) > 0 || self.waiting.load(Ordering::Relaxed) > 0 {
             return None;
         }
@@ -109,6 +120,11 @@ impl Activity {
             NEVER => Some((Inactive::Idle, self.at_rest_since.load(Ordering::Relaxed))),
             since => Some((Inactive::Unheaded, since)),
         }
+    }
+
+    /// Whether a request is on its way, as on a new connection it always is.
+    pub(super) fn awaits_header(&self) -> bool {
+        matches!(self.lack(), Some((Inactive::Unheaded, _)))
     }
 
     fn since(&self, millis: u64) -> Duration {
@@ -125,19 +141,17 @@ impl Activity {
         Answering(Arc::clone(self))
     }
 
-    /// A piece of a body was taken.
-    pub(super) fn taken(&self) {
-        self.taken_at.store(self.millis(), Ordering::Relaxed);
+    /// Since when that body of HTTP/2 has not been taken that was not for the longest.
+    fn longest_untaken(&self) -> Option<u64> {
+        if !self.is_h2.load(Ordering::Relaxed) {
+            return None;
+        }
+        let since = self.bodies().iter().map(|taken_at| taken_at.load(Ordering::Relaxed)).min();
+        since.filter(|since| *since != NEVER)
     }
 
-    /// A body waits for storage, or no longer does.
-    pub(super) fn waits(&self, waits: bool) {
-        if waits {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.taken();
-        }
+    fn bodies(&self) -> MutexGuard<'_, Vec<Arc<AtomicU64>>> {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The socket took bytes, or would not.
@@ -150,7 +164,7 @@ impl Activity {
                 self.blocked_since.store(NEVER, Ordering::Relaxed);
                 // An answer that hyper holds whole may be on its way long after its body was taken.
                 self.rest();
-                self.taken();
+                self.taken_at.store(self.millis(), Ordering::Relaxed);
             }
         }
     }
@@ -178,11 +192,23 @@ impl Activity {
 pub(super) struct Answering(Arc<Activity>);
 
 impl Answering {
+    /// Whether the answer should tell the client to leave. HTTP/2 has its own word for it.
+    pub(super) fn should_be_last(&self) -> bool {
+        self.0.is_draining.load(Ordering::Relaxed) && !self.0.is_h2.load(Ordering::Relaxed)
+    }
+
     /// The answer is there: from here on its body is being sent.
     pub(super) fn send(self) -> Sending {
-        self.0.sending.fetch_add(1, Ordering::Relaxed);
-        self.0.taken();
-        Sending(Arc::clone(&self.0))
+        let activity = Arc::clone(&self.0);
+        activity.sending.fetch_add(1, Ordering::Relaxed);
+        let own = activity.is_h2.load(Ordering::Relaxed).then(|| {
+            let taken_at = Arc::new(AtomicU64::new(NEVER));
+            activity.bodies().push(Arc::clone(&taken_at));
+            taken_at
+        });
+        let sending = Sending { activity, own };
+        sending.taken();
+        sending
     }
 }
 
@@ -194,21 +220,43 @@ impl Drop for Answering {
 
 /// An answer whose body is being sent.
 #[derive(Debug)]
-pub(super) struct Sending(Arc<Activity>);
+pub(super) struct Sending {
+    activity: Arc<Activity>,
+    /// When a piece of it was last taken, where others may be sent at the same time.
+    own: Option<Arc<AtomicU64>>,
+}
 
 impl Sending {
-    /// The connection that it is sent on.
-    pub(super) fn activity(&self) -> &Activity {
-        &self.0
+    /// A piece of the body was taken.
+    pub(super) fn taken(&self) {
+        self.stamp().store(self.activity.millis(), Ordering::Relaxed);
+    }
+
+    /// The body waits for storage, or no longer does.
+    pub(super) fn waits(&self, waits: bool) {
+        if waits {
+            self.activity.waiting.fetch_add(1, Ordering::Relaxed);
+            self.stamp().store(NEVER, Ordering::Relaxed);
+        } else {
+            self.activity.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.taken();
+        }
+    }
+
+    fn stamp(&self) -> &AtomicU64 {
+        self.own.as_deref().unwrap_or(&self.activity.taken_at)
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        self.0.sending.fetch_sub(1, Ordering::Relaxed);
-        self.0.rest();
+        self.activity.sending.fetch_sub(1, Ordering::Relaxed);
+        if let Some(own) = &self.own {
+            self.activity.bodies().retain(|other| !Arc::ptr_eq(other, own));
+        }
+        self.activity.rest();
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

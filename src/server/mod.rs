@@ -3,10 +3,15 @@
 mod activity;
 mod connection;
 mod listener;
+mod open_files;
 mod options;
 mod places;
+mod seldom;
+mod stop;
 pub mod tls;
 mod watched;
 
-pub use listener::{Handler, Listener, Stop};
+pub use listener::{Handler, Listener};
+pub use open_files::raise_open_files;
 pub use options::*;
+pub use stop::{Stop, Stopper};

@@ -16,8 +16,10 @@ pub struct Options {
     pub tls: Option<TlsOptions>,
     /// Bounds on connections, the same for both listeners.
     pub limits: Limits,
-    /// How long requests in flight may take to finish after SIGTERM.
+    /// How long requests in flight may take to finish after SIGTERM, `drain_delay` included.
     pub drain_grace: Duration,
+    /// How long new connections are still accepted after SIGTERM, until load balancers know; `drain_grace` at most.
+    pub drain_delay: Duration,
 }
 
 /// Bounds on what one client, and all of them together, may hold.

@@ -34,9 +34,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for WatchedBody<B> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if polled.is_pending() != self.is_waiting {
             self.is_waiting = polled.is_pending();
-            self.sending.activity().waits(self.is_waiting);
+            self.sending.waits(self.is_waiting);
         } else if !self.body.is_end_stream() {
-            self.sending.activity().taken();
+            self.sending.taken();
         }
         polled
     }
@@ -53,7 +53,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for WatchedBody<B> {
 impl<B> Drop for WatchedBody<B> {
     fn drop(&mut self) {
         if self.is_waiting {
-            self.sending.activity().waits(false);
+            self.sending.waits(false);
         }
     }
 }

@@ -28,6 +28,34 @@ impl LimitReason {
     }
 }
 
+/// Why a connection did not end in an orderly way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionError {
+    /// What came in was no request: too large a header, or nonsense.
+    Parse,
+    /// The client took too long, with a header or with taking an answer.
+    Timeout,
+    /// The connection was lost in the middle of something.
+    Io,
+    /// Anything else, such as a mistake in HTTP/2 or an answer that had to be cut off.
+    Other,
+}
+
+impl ConnectionError {
+    /// In the order of their discriminants.
+    const ALL: [Self; 4] = [Self::Parse, Self::Timeout, Self::Io, Self::Other];
+
+    /// The word for it in the log and the metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Parse => "parse",
+            Self::Timeout => "timeout",
+            Self::Io => "io",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Which listener a connection came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerName {
@@ -40,7 +68,8 @@ pub enum ListenerName {
 impl ListenerName {
     const ALL: [Self; 2] = [Self::Main, Self::Admin];
 
-    const fn as_str(self) -> &'static str {
+    /// The word for it in the log and the metrics.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Main => "main",
             Self::Admin => "admin",
@@ -53,6 +82,7 @@ impl ListenerName {
 pub struct LimitInstruments {
     exceeded: [BoundCounter<u64>; LimitReason::ALL.len()],
     connections: [BoundUpDownCounter<i64>; ListenerName::ALL.len()],
+    connection_errors: [BoundCounter<u64>; ConnectionError::ALL.len()],
 }
 
 impl LimitInstruments {
@@ -75,12 +105,28 @@ impl LimitInstruments {
             bound.add(0);
             bound
         });
-        Self { exceeded, connections }
+        let errors = meter
+            .u64_counter("callboard.server.connection_errors")
+            .with_description("Connections that did not end in an orderly way, by what went wrong.")
+            .build();
+        let connection_errors = ConnectionError::ALL.map(|kind| {
+            let bound = errors.bind(&[KeyValue::new("kind", kind.as_str())]);
+            bound.add(0);
+            bound
+        });
+        Self { exceeded, connections, connection_errors }
     }
 
     /// Counts a request or connection that was turned away.
     pub fn exceeded(&self, reason: LimitReason) {
         if let Some(counter) = self.exceeded.get(reason as usize) {
+            counter.add(1);
+        }
+    }
+
+    /// Counts a connection that did not end in an orderly way.
+    pub fn connection_failed(&self, kind: ConnectionError) {
+        if let Some(counter) = self.connection_errors.get(kind as usize) {
             counter.add(1);
         }
     }

@@ -17,11 +17,11 @@ use std::time::Duration;
 
 pub use access_log::{AccessLine, AccessLog, truncated};
 pub use instruments::{Handshake, Instruments, MemoryUse, StorageOperation};
-pub use limits::{LimitInstruments, LimitReason, ListenerName};
+pub use limits::{ConnectionError, LimitInstruments, LimitReason, ListenerName};
 pub use log::ProgramLog;
 pub use options::*;
 pub use requests::{RequestLabels, route_template};
-pub use span::{Kind, Scope, Span, Tracing, inject};
+pub use span::{Kind, OverTls, Scope, Span, Tracing, inject};
 pub use trace_id::TraceId;
 
 use crate::trust::Trust;

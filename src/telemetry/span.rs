@@ -176,6 +176,10 @@ impl From<Kind> for SpanKind {
     }
 }
 
+/// The longest `tracestate` that is passed on, in bytes: what everyone must be able to (§3.3.1.5). A longer one is the
+/// caller's to choose, and storage would refuse the whole request for it.
+const MAX_TRACE_STATE: usize = 512;
+
 /// Passes the span that the caller runs under on to whom a request goes (W3C Trace Context §3); nothing where that is
 /// none.
 pub fn inject(headers: &mut HeaderMap) {
@@ -190,7 +194,8 @@ pub fn inject(headers: &mut HeaderMap) {
             headers.insert("traceparent", value);
         }
         let state = context.trace_state().header();
-        if let (false, Ok(value)) = (state.is_empty(), HeaderValue::try_from(state)) {
+        let fits = (1..=MAX_TRACE_STATE).contains(&state.len());
+        if let (true, Ok(value)) = (fits, HeaderValue::try_from(state)) {
             headers.insert("tracestate", value);
         }
     });
@@ -217,6 +222,10 @@ fn remote(parent: TraceParent, headers: &HeaderMap) -> SpanContext {
     )
 }
 
+/// Among a request's extensions: it came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct OverTls;
+
 /// What the conventions want of a server's span when it starts.
 fn describe_request(span: &Span, head: &Parts) {
     /// The longest text of a client's that a span repeats, in bytes.
@@ -224,7 +233,8 @@ fn describe_request(span: &Span, head: &Parts) {
     let text = |text: &str| text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default().to_owned();
     span.set("http.request.method", method_word(&head.method));
     span.set("url.path", text(head.uri.path()));
-    span.set("url.scheme", "http");
+    let is_over_tls = head.extensions.get::<OverTls>().is_some();
+    span.set("url.scheme", if is_over_tls { "https" } else { "http" });
     span.set(
         "network.protocol.version",
         match head.version {

@@ -83,3 +83,24 @@ async fn a_mapped_certificate_reads_only_what_its_subject_may_and_is_remembered_
     let said = run("openssl", &all, &page).await.0;
     assert!(said.contains("HTTP/1.1 403"), "{said}");
 }
+
+#[tokio::test]
+async fn an_open_connection_ends_when_its_certificates_authority_counts_no_more() {
+    let authority = Authority::new();
+    let clients = Authority::new();
+    clients.keep("ci", &clients.client("ci", "spiffe://test/ci"));
+    let section = format!(
+        ", clientCertificates: {{ mode: optional, caFiles: ['{}'], \
+         subjects: [{{ certificate: CN=ci, subject: external:ci }}] }}",
+        clients.ca().display()
+    );
+    let callboard = callboard(&authority, &section).await;
+    let pem = [clients.path("ci.crt"), clients.path("ci.key")].map(|file| std::fs::read(file).unwrap()).concat();
+    let client = authority.http_client().identity(reqwest::Identity::from_pem(&pem).unwrap()).build().unwrap();
+    let url = format!("https://localhost:{}{SITE}/index.html", callboard.address.port());
+    let status = async || client.get(&url).send().await.map(|page| page.status().as_u16());
+    assert_eq!(status().await.unwrap(), 200);
+    clients.write("ca.crt", &std::fs::read_to_string(Authority::new().ca()).unwrap());
+    // The client keeps its connection as long as it may; on the next one its certificate is refused.
+    until(async || status().await.is_err()).await;
+}

@@ -8,7 +8,7 @@ use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
-use crate::support::{Callboard, raw, soak};
+use crate::support::{Callboard, Told, raw, soak};
 
 const PAGE: &str = "/static/docs/default/component/shop/index.html";
 
@@ -181,13 +181,40 @@ async fn what_is_no_attempt_does_not_count_as_failed() {
 }
 
 #[tokio::test]
-async fn a_known_caller_who_may_not_read_counts_as_failed_since_it_costs_as_much() {
-    let callboard = Callboard::with(FEW_FAILURES).await;
-    let token = callboard.backstage.token_of("scaffolder");
+async fn a_known_caller_who_may_not_read_uses_up_its_own_budget_and_nobody_elses() {
+    let callboard = Callboard::with("  limits: { requests: { perSecond: 1, burst: 5 } }\n").await;
+    let stranger = callboard.backstage.token_of("scaffolder");
     for _ in 0..5 {
-        assert_eq!(read(&callboard, &token).await.status(), StatusCode::FORBIDDEN);
+        assert_eq!(read(&callboard, &stranger).await.status(), StatusCode::FORBIDDEN);
     }
-    assert_eq!(read(&callboard, &token).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(read(&callboard, &stranger).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(read(&callboard, &callboard.backstage.token()).await.status(), StatusCode::OK);
+    assert_eq!(exceeded(&callboard, "failed_authentication").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_token_that_was_good_is_looked_at_again_however_many_are_no_good() {
+    let callboard = Callboard::with(FEW_FAILURES).await;
+    let token = callboard.backstage.token();
+    assert_eq!(read(&callboard, &token).await.status(), StatusCode::OK);
+    // It is due to be verified anew, among guesses from the same address that have used up its budget.
+    callboard.hand.advance(Duration::from_secs(600));
+    for _ in 0..100 {
+        read(&callboard, "guess").await;
+    }
+    assert_eq!(read(&callboard, "guess").await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(read(&callboard, &token).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_override_for_an_external_caller_counts_with_and_without_its_prefix_in_the_configuration() {
+    let section = "  limits: { requests: { overrides: [{ subject: 'external:ci', perSecond: 1, burst: 2 }] } }\n";
+    let external = r#"[{"type":"static","options":{"token":"swordfish-swordfish","subject":"ci"}}]"#;
+    let variables = [("APP_CONFIG_backend_auth_externalAccess", external)];
+    let callboard = Callboard::told(Told { section, variables: &variables, ..Told::default() }).await;
+    for expected in [200, 200, 429] {
+        assert_eq!(read(&callboard, "swordfish-swordfish").await.status().as_u16(), expected);
+    }
 }
 
 /// `CALLBOARD_SOAK_SECONDS=60 cargo test --test suite -- --nocapture under_load_at_the_limit` is the long one.

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use callboard::storage::StoreError;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use crate::support::scripted::{Deed, Scripted};
-use crate::support::{Callboard, SITE, until};
+use crate::support::{Callboard, SITE, Told, raw, until};
 
 const LIVENESS: &str = "/.backstage/health/v1/liveness";
 const READINESS: &str = "/.backstage/health/v1/readiness";
@@ -119,6 +120,115 @@ async fn requests_in_flight_outlive_the_word_to_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_in_the_backlog_is_served_after_the_word_to_stop() {
+    let callboard = Callboard::with("  limits: { maxConnections: 1 }\n").await;
+    let page = format!("{SITE}/index.html");
+    let kept = raw::get(&page, &callboard.backstage.token());
+    let kept = String::from_utf8(kept).unwrap().replace("Connection: close\r\n", "");
+    let mut first = TcpStream::connect(callboard.address).await.unwrap();
+    first.write_all(kept.as_bytes()).await.unwrap();
+    raw::one_answer(&mut first).await;
+    // The only place is taken, so these wait in the kernel, one of them before its request.
+    let mut second = TcpStream::connect(callboard.address).await.unwrap();
+    second.write_all(kept.as_bytes()).await.unwrap();
+    let mut third = TcpStream::connect(callboard.address).await.unwrap();
+    let stopping = tokio::spawn(callboard.stop());
+    assert!(raw::until_closed(&mut first).await.is_empty());
+    let answer = raw::Answer { bytes: raw::until_closed(&mut second).await };
+    assert_eq!(answer.status(), Some(200), "{}", answer.text());
+    assert!(answer.text().contains("connection: close"), "{}", answer.text());
+    third.write_all(kept.as_bytes()).await.unwrap();
+    assert!(raw::until_closed(&mut third).await.starts_with(b"HTTP/1.1 200"));
+    assert_eq!(stopping.await.unwrap(), 0, "connections broken off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everyone_is_served_for_the_drain_delay_and_the_admin_listener_goes_last() {
+    let store = Scripted::held(Deed::Give(Bytes::from_static(b"page"), "v1"));
+    store.gate.add_permits(1);
+    let variables = [("APP_CONFIG_callboard_limits_drainDelay", "2s")];
+    let told = Told { store: Some(store.clone()), variables: &variables, ..Told::default() };
+    let callboard = Callboard::told(told).await;
+    let (address, admin) = (callboard.address, callboard.admin);
+    let token = callboard.backstage.token();
+    let request = |path: &str| String::from_utf8(raw::get(path, &token)).unwrap();
+    let page = request(&format!("{SITE}/index.html"));
+    let kept = page.replace("Connection: close\r\n", "");
+    let mut open = TcpStream::connect(address).await.unwrap();
+    open.write_all(kept.as_bytes()).await.unwrap();
+    assert!(!raw::one_answer(&mut open).await.text().contains("connection: close"));
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(kept.as_bytes()).await.unwrap();
+    raw::one_answer(&mut idle).await;
+
+    let start = std::time::Instant::now();
+    let stopping = tokio::spawn(callboard.stop());
+    // On both listeners at once, and to whoever asks anew.
+    for address in [address, admin] {
+        until(async || raw::send(address, request(READINESS)).await.status() == Some(503)).await;
+    }
+    assert_eq!(raw::send(address, &page).await.status(), Some(200));
+    open.write_all(kept.as_bytes()).await.unwrap();
+    let last = raw::Answer { bytes: raw::until_closed(&mut open).await };
+    assert_eq!(last.status(), Some(200));
+    assert!(last.text().contains("connection: close"), "{}", last.text());
+
+    let mut late = TcpStream::connect(address).await.unwrap();
+    late.write_all(request(&format!("{SITE}/late.html")).as_bytes()).await.unwrap();
+    assert!(raw::until_closed(&mut idle).await.is_empty());
+    assert!(start.elapsed().as_secs_f64() >= 2.0, "{:?}", start.elapsed());
+    until(async || TcpStream::connect(address).await.is_err()).await;
+    let metrics = raw::send(admin, request("/metrics")).await.text();
+    assert!(metrics.contains("callboard_server_connections{listener=\"main\"} 1"), "{metrics}");
+    store.gate.add_permits(1);
+    assert!(raw::until_closed(&mut late).await.ends_with(b"page"));
+    assert_eq!(stopping.await.unwrap(), 0, "connections broken off");
+    assert!(TcpStream::connect(admin).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_counted() {
+    let callboard = Callboard::start().await;
+    let large = format!("GET / HTTP/1.1\r\nHost: callboard\r\nX-Large: {}\r\n\r\n", "x".repeat(64 << 10));
+    raw::send(callboard.address, large).await;
+    assert_eq!(raw::send(callboard.address, "nonsense\r\n\r\n").await.status(), Some(400));
+    let errors = async |kind: &str| {
+        callboard.metric("callboard_server_connection_errors_total", &[&format!("\"{kind}\"")]).await
+    };
+    until(async || errors("parse").await == 2.0).await;
+    // Half a request, and the client is gone.
+    let mut half = TcpStream::connect(callboard.address).await.unwrap();
+    half.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
+    drop(half);
+    until(async || errors("io").await == 1.0).await;
+}
+
+#[tokio::test]
+async fn the_binary_raises_its_limit_of_open_files_and_says_where_that_is_too_low() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let binary = env!("CARGO_BIN_EXE_callboard");
+    let mut child = tokio::process::Command::new("sh")
+        .args(["-c", &format!("ulimit -Sn 256 && ulimit -Hn 4096 && exec '{binary}'")])
+        .current_dir(folder.path())
+        .env("APP_CONFIG_callboard_listen", "\"127.0.0.1:0\"")
+        .env("APP_CONFIG_callboard_admin_listen", "\"127.0.0.1:0\"")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut told = String::new();
+    while !told.contains("\"serving\"") {
+        told += &log.next_line().await.unwrap().unwrap();
+    }
+    assert!(told.contains("LimitNOFILE") && told.contains("20512"), "{told}");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id().unwrap())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().nth(3), Some("4096"), "{files}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_outlasts_the_grace_time_is_broken_off() {
     let store = Scripted::held(Deed::Give(Bytes::from_static(b"page"), "v1"));
     let callboard = Callboard::before(store.clone(), "  limits: { drainGrace: 200ms }\n").await;
@@ -135,6 +245,7 @@ async fn the_binary_writes_a_line_a_request_and_ends_on_sigterm() {
         .current_dir(folder.path())
         .env("APP_CONFIG_callboard_listen", "\"127.0.0.1:0\"")
         .env("APP_CONFIG_callboard_admin_listen", "\"127.0.0.1:0\"")
+        .env("APP_CONFIG_callboard_limits_drainDelay", "0s")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)

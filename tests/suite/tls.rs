@@ -207,6 +207,25 @@ async fn a_client_that_does_not_finish_its_handshake_is_let_go() {
     assert_eq!(callboard.stop().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_in_the_backlog_gets_its_handshake_and_its_answer_after_the_word_to_stop() {
+    let authority = Authority::new();
+    authority.keep("tls", &authority.server(&["localhost"]));
+    let callboard = Callboard::with(&(authority.section(&["tls"], "") + "  limits: { maxConnections: 1 }\n")).await;
+    let _first = connect(&callboard, &authority).await;
+    let waiting = TcpStream::connect(callboard.address).await.unwrap();
+    let request = raw::get(&format!("{SITE}/index.html"), &callboard.backstage.token());
+    let stopping = tokio::spawn(callboard.stop());
+    let trust = Trust::load(&trust::Options { ca_files: vec![authority.ca()] }).unwrap();
+    let connector = TlsConnector::from(trust.client_config());
+    let mut stream = connector.connect("localhost".try_into().unwrap(), waiting).await.unwrap();
+    stream.write_all(&request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("<h1>Shop</h1>"), "{answer}");
+    assert_eq!(stopping.await.unwrap(), 0, "connections broken off");
+}
+
 /// A TLS connection by hand, with a small receive buffer.
 async fn connect(callboard: &Callboard, authority: &Authority) -> TlsStream<TcpStream> {
     let trust = Trust::load(&trust::Options { ca_files: vec![authority.ca()] }).unwrap();

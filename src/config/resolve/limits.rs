@@ -65,9 +65,9 @@ fn read_overrides(reader: &mut Reader<'_>, everyone: Rate) -> Vec<Override> {
 fn read_failed_authentication(reader: &mut Reader<'_>) -> Option<Rate> {
     let enabled = reader.or("callboard.limits.failedAuthentication.enabled", &FLAG, true);
     let rate = Rate {
-        count: count(reader, "callboard.limits.failedAuthentication.perMinute", 300),
+        count: count(reader, "callboard.limits.failedAuthentication.perMinute", 6000),
         per: MINUTE,
-        burst: count(reader, "callboard.limits.failedAuthentication.burst", 300),
+        burst: count(reader, "callboard.limits.failedAuthentication.burst", 3000),
     };
     enabled.then_some(rate)
 }

@@ -14,23 +14,28 @@ use crate::{pipeline, storage};
 
 pub(super) fn read(reader: &mut Reader<'_>, origin: &storage::Origin) -> Options {
     const LISTEN_KEY: &str = "callboard.listen";
+    const DRAIN_GRACE: &str = "callboard.limits.drainGrace";
+    const DRAIN_DELAY: &str = "callboard.limits.drainDelay";
+    const DRAINING: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
     // The sample site is for whoever started it, not for the network.
     let host = match origin {
         storage::Origin::Sample => Ipv4Addr::LOCALHOST,
         _ => Ipv4Addr::UNSPECIFIED,
     };
+    let drain_grace = reader.within(DRAIN_GRACE, &DURATION, Duration::from_secs(25), DRAINING);
+    // A grace time that is shorter than the usual delay is meant for the delay too.
+    let drain_delay = reader.within(DRAIN_DELAY, &DURATION, Duration::from_secs(3).min(drain_grace), DRAINING);
+    if drain_delay > drain_grace {
+        reader.wrong(DRAIN_DELAY, format!("is a part of {DRAIN_GRACE} and can't be longer: shorten it, or raise that"));
+    }
     let options = Options {
         listen: reader.or(LISTEN_KEY, &LISTEN, SocketAddr::from((host, 7008))),
         admin_listen: reader.or("callboard.admin.listen", &ADMIN_LISTEN, SocketAddr::from((Ipv4Addr::LOCALHOST, 7009))),
         // Read with what belongs to it, in `tls.rs`.
         tls: None,
         limits: read_limits(reader),
-        drain_grace: reader.within(
-            "callboard.limits.drainGrace",
-            &DURATION,
-            Duration::from_secs(25),
-            Duration::ZERO..=Duration::from_secs(3600),
-        ),
+        drain_grace,
+        drain_delay,
     };
     if collide(options.listen, options.admin_listen) {
         reader.wrong(
@@ -139,6 +144,17 @@ mod tests {
             ["callboard.admin.listen (default): 127.0.0.1:7009 is taken by callboard.listen: write another port"]
         );
         assert!(resolved(&format!("{DOCS}callboard: {{listen: 0, admin: {{listen: 0}}}}")).is_ok());
+    }
+
+    #[test]
+    fn the_drain_delay_is_a_part_of_the_grace_time() {
+        let limits = |limits: &str| format!("{DOCS}callboard: {{limits: {{{limits}}}}}");
+        let told = problems(&limits("drainGrace: 2s, drainDelay: 3s"));
+        let [problem] = &told[..] else { panic!("{told:?}") };
+        assert!(problem.contains("drainDelay") && problem.contains("part of callboard.limits.drainGrace"), "{problem}");
+        let server = |text: &str| resolved(text).unwrap().resolved.server;
+        assert_eq!(server(DOCS).drain_delay.as_secs(), 3);
+        assert_eq!(server(&limits("drainGrace: 2s")).drain_delay.as_secs(), 2);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::certificate::Served;
+use super::reload::Current;
 use super::resolver::Resolver;
 use super::{ClientCertificates, Reloader, SourceError, TlsOptions, peer};
 use crate::auth::PeerCertificate;
@@ -30,7 +31,7 @@ const INAPPROPRIATE_FALLBACK: [u8; 7] = [21, 3, 3, 0, 2, 2, 86];
 /// Speaks first with whoever connects.
 #[derive(Debug)]
 pub struct Acceptor {
-    config: watch::Receiver<Arc<ServerConfig>>,
+    current: Current,
     instruments: Arc<Instruments>,
 }
 
@@ -61,6 +62,23 @@ pub enum SetupError {
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
+/// A client that has shown a certificate.
+#[derive(Debug)]
+pub(in crate::server) struct ProvenClient {
+    /// What the certificate says.
+    pub(in crate::server) certificate: Arc<PeerCertificate>,
+    authorities: watch::Receiver<()>,
+}
+
+impl ProvenClient {
+    /// Waits until other authorities count than those that the certificate was verified with.
+    pub(in crate::server) async fn authorities_change(&mut self) {
+        if self.authorities.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
 impl Acceptor {
     /// An acceptor, and what keeps its certificates up to date.
     ///
@@ -71,8 +89,8 @@ impl Acceptor {
         clock: Clock,
         instruments: Arc<Instruments>,
     ) -> Result<(Self, Reloader), SetupError> {
-        let (reloader, config) = Reloader::new(options, clock)?;
-        Ok((Self { config, instruments }, reloader))
+        let (reloader, current) = Reloader::new(options, clock)?;
+        Ok((Self { current, instruments }, reloader))
     }
 
     /// The handshake; `None` where there comes none of it within `patience`. Tells who the client is where it has shown
@@ -81,7 +99,10 @@ impl Acceptor {
         &self,
         socket: TcpStream,
         patience: Duration,
-    ) -> Option<(TlsStream<TcpStream>, Option<Arc<PeerCertificate>>)> {
+    ) -> Option<(TlsStream<TcpStream>, Option<ProvenClient>)> {
+        // From before the handshake, so that no change is missed.
+        let mut authorities = self.current.authorities.clone();
+        authorities.mark_unchanged();
         let outcome = tokio::time::timeout(patience, self.shake_hands(socket)).await;
         let outcome = outcome.map_err(|_| io::Error::from(io::ErrorKind::TimedOut)).flatten();
         let counted = match &outcome {
@@ -93,7 +114,7 @@ impl Acceptor {
         let stream = outcome.inspect_err(|error| tracing::debug!(%error, "TLS handshake failed")).ok()?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let peer = certificate.and_then(peer::peer).map(Arc::new);
-        Some((stream, peer))
+        Some((stream, peer.map(|certificate| ProvenClient { certificate, authorities })))
     }
 
     async fn shake_hands(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
@@ -102,7 +123,7 @@ impl Acceptor {
             start.io.write_all(&INAPPROPRIATE_FALLBACK).await?;
             return Err(io::Error::other("the client was talked out of TLS 1.3"));
         }
-        let config = Arc::clone(&self.config.borrow());
+        let config = Arc::clone(&self.current.config.borrow());
         start.into_stream(config).await
     }
 }

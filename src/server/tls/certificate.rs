@@ -156,20 +156,19 @@ impl Served {
     }
 }
 
-/// The names of a chain's first certificate, and the span in which all of them are valid.
+/// The names of a chain's first certificate, and the span in which it is valid. Of the others clients build their own
+/// chains, and one that has run out may be among them for the sake of old clients.
 fn inspect(chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, Timestamp, Timestamp), SourceError> {
-    let (mut names, mut not_before, mut not_after) =
-        (Vec::new(), Timestamp::from_secs(0), Timestamp::from_secs(u64::MAX));
-    for (index, der) in chain.iter().enumerate() {
-        let (_, certificate) =
-            X509Certificate::from_der(der).map_err(|error| SourceError::UnreadableCertificate(error.to_string()))?;
-        if index == 0 {
-            names = dns_names(&certificate);
-        }
-        not_before = not_before.max(timestamp(certificate.validity().not_before.timestamp()));
-        not_after = not_after.min(timestamp(certificate.validity().not_after.timestamp()));
-    }
-    Ok((names, not_before, not_after))
+    let mut certificates = chain.iter().map(|der| {
+        let parsed = X509Certificate::from_der(der).map(|(_, certificate)| certificate);
+        parsed.map_err(|error| SourceError::UnreadableCertificate(error.to_string()))
+    });
+    let leaf = certificates.next().ok_or_else(|| SourceError::UnreadableCertificate("none".to_owned()))??;
+    certificates.try_for_each(|other| other.map(drop))?;
+    let validity = leaf.validity();
+    let (not_before, not_after) =
+        (timestamp(validity.not_before.timestamp()), timestamp(validity.not_after.timestamp()));
+    Ok((dns_names(&leaf), not_before, not_after))
 }
 
 /// The alternative names; clients have not looked at the common name for long (RFC 9525 §2).

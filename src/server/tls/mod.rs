@@ -13,6 +13,7 @@ mod peer;
 mod reload;
 mod resolver;
 
+pub(super) use acceptor::ProvenClient;
 pub use acceptor::{Acceptor, SetupError};
 pub use certificate::{Part, Served, SourceError};
 pub use options::*;

@@ -28,6 +28,17 @@ pub struct Reloader {
     resumption: Resumption,
     warned_at: Option<Timestamp>,
     config: watch::Sender<Arc<ServerConfig>>,
+    /// Told when other clients are let in than before.
+    authorities_changed: watch::Sender<()>,
+}
+
+/// What an [`Acceptor`](super::Acceptor) works with.
+#[derive(Debug, Clone)]
+pub(super) struct Current {
+    /// For the next handshake.
+    pub(super) config: watch::Receiver<Arc<ServerConfig>>,
+    /// Changes when other clients are let in than before.
+    pub(super) authorities: watch::Receiver<()>,
 }
 
 /// A pair in use, and what became of its files since.
@@ -76,10 +87,7 @@ impl Watched {
 }
 
 impl Reloader {
-    pub(super) fn new(
-        options: TlsOptions,
-        clock: Clock,
-    ) -> Result<(Self, watch::Receiver<Arc<ServerConfig>>), SetupError> {
+    pub(super) fn new(options: TlsOptions, clock: Clock) -> Result<(Self, Current), SetupError> {
         let now = clock.now();
         let pairs = options.certificates.iter().map(|source| Pair::load(source, now)).collect::<Result<Vec<_>, _>>()?;
         let watched = Watched::new(authorities_found(&options));
@@ -87,11 +95,12 @@ impl Reloader {
         let resumption = Resumption::new()?;
         let served = pairs.iter().map(|pair| &pair.served);
         let config = server_config(served, &options.client_certificates, &authorities.store, &resumption)?;
-        let (config, receiver) = watch::channel(config);
+        let (config, current) = watch::channel(config);
         // Those that run out at start were told with the configuration.
         let warned_at = pairs.iter().any(|pair| pair.served.is_running_out(now)).then_some(now);
-        let reloader = Self { options, clock, pairs, authorities, resumption, warned_at, config };
-        Ok((reloader, receiver))
+        let (authorities_changed, changes) = watch::channel(());
+        let reloader = Self { options, clock, pairs, authorities, resumption, warned_at, config, authorities_changed };
+        Ok((reloader, Current { config: current, authorities: changes }))
     }
 
     /// Looks at the files until `stop`.
@@ -122,10 +131,14 @@ impl Reloader {
         for pair in &mut self.pairs {
             changed |= pair.look(now);
         }
-        changed |= self.look_at_authorities();
-        if changed {
+        let admits_others = self.look_at_authorities();
+        if changed || admits_others {
             self.warned_at = None;
             self.take_up();
+        }
+        // After that, so that whoever comes back meets the new ones.
+        if admits_others {
+            self.authorities_changed.send_replace(());
         }
         self.warn_of_expiry(now);
     }
@@ -261,7 +274,7 @@ mod tests {
             crate::server::tls::certificate::timestamp((date_time_ymd(2030, 1, 1).unix_timestamp()) + days * 86_400)
         };
         let hand = Hand::at(day(-20));
-        let (mut reloader, _config) = Reloader::new(options, Clock::Manual(hand.clone())).unwrap();
+        let (mut reloader, _current) = Reloader::new(options, Clock::Manual(hand.clone())).unwrap();
         reloader.look();
         assert_eq!(reloader.warned_at, None);
         hand.advance(Duration::from_secs(7 * 86_400));

@@ -7,6 +7,7 @@ use reqwest::StatusCode;
 
 use crate::support::bucket::Bucket;
 use crate::support::otlp::{Collector, Manner, hex, text};
+use crate::support::pki::Authority;
 use crate::support::scripted::{Deed, Scripted};
 use crate::support::{Callboard, SITE, Told, until};
 
@@ -176,4 +177,20 @@ async fn a_failure_is_told_where_it_happened() {
     assert_eq!(of_status("502").status.as_ref().unwrap().code, 2);
     assert_eq!(of_status("401").status.as_ref().map_or(0, |status| status.code), 0);
     assert_eq!(attribute(of_status("401"), "error.type").as_deref(), Some("missing"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_tells_whether_its_request_was_encrypted() {
+    let authority = Authority::new();
+    authority.keep("tls", &authority.server(&["localhost"]));
+    let (tls, client) = (authority.section(&["tls"], ""), authority.http_client().build().unwrap());
+    for (section, scheme, host) in [("", "http", "127.0.0.1"), (&tls, "https", "localhost")] {
+        let (collector, otlp) = Collector::over("http/protobuf", Manner::Take).await;
+        let callboard = Callboard::told(Told { otlp: &otlp, section, ..Told::default() }).await;
+        let url = format!("{scheme}://{host}:{}{SITE}/index.html", callboard.address.port());
+        let token = callboard.backstage.token();
+        assert_eq!(client.get(url).bearer_auth(token).send().await.unwrap().status(), StatusCode::OK);
+        callboard.stop().await;
+        assert_eq!(attribute(&collector.span(STATIC), "url.scheme").as_deref(), Some(scheme));
+    }
 }
