@@ -6,9 +6,10 @@ use bytes::Bytes;
 use callboard::storage::StoreError;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use crate::support::program::Program;
 use crate::support::scripted::{Deed, Scripted};
 use crate::support::{Callboard, SITE, Told, raw, until};
 
@@ -240,33 +241,12 @@ async fn a_request_that_outlasts_the_grace_time_is_broken_off() {
 
 #[tokio::test]
 async fn the_binary_writes_a_line_a_request_and_ends_on_sigterm() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_callboard"))
-        .current_dir(folder.path())
-        .env("APP_CONFIG_callboard_listen", "\"127.0.0.1:0\"")
-        .env("APP_CONFIG_callboard_admin_listen", "\"127.0.0.1:0\"")
-        .env("APP_CONFIG_callboard_limits_drainDelay", "0s")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut greeting = String::new();
-    while !greeting.contains("More: callboard --help") {
-        greeting += &(lines.next_line().await.unwrap().unwrap() + "\n");
-    }
-    let token = between(&greeting, "Bearer ", "'");
-    let url = between(&greeting, "\\\n    ", "\n");
+    let mut program = Program::start(&[]).await;
+    let (token, url) = (program.token.clone(), program.url.clone());
     let client = reqwest::Client::new();
     let page = client.get(&url).bearer_auth(&token).header("traceparent", TRACE).send().await.unwrap();
     assert!(page.text().await.unwrap().contains("Callboard"));
-    let line = loop {
-        let line = lines.next_line().await.unwrap().unwrap();
-        if line.starts_with('{') {
-            break line;
-        }
-    };
+    let line = program.access_line().await;
     let entry: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(entry["status"], 200);
     assert_eq!(entry["subject"], "plugin:techdocs");
@@ -284,22 +264,15 @@ async fn the_binary_writes_a_line_a_request_and_ends_on_sigterm() {
         let request = client.get(url);
         let request = if token.is_empty() { request } else { request.bearer_auth(token) };
         assert_eq!(request.send().await.unwrap().status().as_u16(), status);
-        let entry: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+        let entry = program.access_entry().await;
         assert_eq!((&entry["status"], &entry["reason"]), (&status.into(), &reason.into()), "{entry}");
     }
 
-    let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(child.wait().await.unwrap().success());
-    let mut log = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    program.terminate();
+    assert!(program.ended().await.success());
+    let log = program.log().await;
     assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
     assert!(!log.contains(&token));
 }
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-fn between(text: &str, start: &str, end: &str) -> String {
-    let rest = text.split_once(start).unwrap().1;
-    rest.split_once(end).unwrap().0.trim().to_owned()
-}

@@ -6,6 +6,7 @@ pub mod bucket;
 pub mod h2;
 pub mod otlp;
 pub mod pki;
+pub mod program;
 pub mod raw;
 pub mod scripted;
 pub mod servers;

@@ -1,12 +1,9 @@
 //! Metrics and logs, and the program as operators start it: told by standard variables alone.
 
-use std::process::Stdio;
-
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use crate::support::otlp::{Collector, Manner, hex, shown, text};
+use crate::support::program::Program;
 use crate::support::{Callboard, SITE, Told};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,38 +39,18 @@ async fn receivers_get_the_metrics_that_prometheus_gets() {
 async fn the_binary_sends_logs_with_their_trace_and_the_access_log_names_it() {
     for protocol in ["grpc", "http/protobuf"] {
         let (collector, _) = Collector::over(protocol, Manner::Take).await;
-        let folder = tempfile::TempDir::new().unwrap();
-        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_callboard"))
-            .current_dir(folder.path())
-            .env("APP_CONFIG_callboard_listen", "\"127.0.0.1:0\"")
-            .env("APP_CONFIG_callboard_admin_listen", "\"127.0.0.1:0\"")
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address))
-            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
-            .env("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = loop {
-            let line = lines.next_line().await.unwrap().unwrap();
-            if line.trim().starts_with("http://127.0.0.1") {
-                break line.trim().to_owned();
-            }
-        };
-        assert_eq!(reqwest::get(url).await.unwrap().status(), 401);
-        let entry: Value = loop {
-            let line = lines.next_line().await.unwrap().unwrap();
-            if line.starts_with('{') {
-                break serde_json::from_str(&line).unwrap();
-            }
-        };
-        let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert!(child.wait().await.unwrap().success());
-        let mut log = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+        let endpoint = format!("http://{}", collector.address);
+        let mut program = Program::start(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ])
+        .await;
+        assert_eq!(reqwest::get(&program.url).await.unwrap().status(), 401);
+        let entry = program.access_entry().await;
+        program.terminate();
+        assert!(program.ended().await.success());
+        let log = program.log().await;
 
         let records = collector.records();
         let body = |message: &str| {
