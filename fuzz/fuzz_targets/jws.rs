@@ -15,6 +15,7 @@ use callboard::auth::{
 };
 use callboard::clock::{Clock, Hand, Timestamp};
 use callboard::secret::Secret;
+use callboard::trust::Trust;
 use futures_util::FutureExt;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -100,6 +101,7 @@ fn authenticator() -> Authenticator {
                 subject: "external:legacy".to_owned(),
             }),
         ],
+        certificates: Vec::new(),
         jwks: JwksOptions {
             timeout: Duration::from_secs(1),
             refresh_after: Duration::from_secs(60),
@@ -107,5 +109,6 @@ fn authenticator() -> Authenticator {
         },
     };
     let clock = Clock::Manual(Hand::at(Timestamp::from_secs(NOW)));
-    Authenticator::new(options, clock, callboard::app::key_set_client().unwrap())
+    let trust = Trust::load(&Default::default()).unwrap();
+    Authenticator::new(options, clock, callboard::app::key_set_client(&trust).unwrap())
 }

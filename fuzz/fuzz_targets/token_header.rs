@@ -48,6 +48,7 @@ fn check(headers: &HeaderMap, resource: Resource, cookies: bool) {
             assert!(cookies && resource == Resource::StaticFile && authorizations <= 1);
             check_token(token, headers.get_all(COOKIE).iter());
         }
+        Ok(Credential::Certificate(_)) => unreachable!("no header makes a certificate"),
         Err(refused) => {
             assert!(matches!(refused.status().as_u16(), 401 | 403 | 503));
             assert!(!refused.reason().is_empty() && !refused.public_message().is_empty());
