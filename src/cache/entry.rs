@@ -29,8 +29,17 @@ pub struct Entry {
     pub fingerprinted: bool,
     /// Whether it is a site's metadata and not the JSON that it should be, as when it is only half written.
     pub broken_metadata: bool,
-    /// When storage last failed to confirm it, if it has failed since it did.
-    pub(super) failed_at: Option<Timestamp>,
+    /// How storage last failed to confirm it, if it has failed since it did.
+    pub(super) failure: Option<Failure>,
+}
+
+/// A failure to confirm an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// When it was.
+    pub(super) at: Timestamp,
+    /// Whether storage refused. Where its credential may not list, that may also mean that the object is gone.
+    pub(super) is_refusal: bool,
 }
 
 /// The object itself.
@@ -63,18 +72,18 @@ impl Entry {
             content_length: HeaderValue::from(0),
             fingerprinted: false,
             broken_metadata: false,
-            failed_at: None,
+            failure: None,
         }
     }
 
     /// The same, confirmed by storage at `now`.
     pub(super) fn confirmed(&self, now: Timestamp) -> Self {
-        Self { confirmed_at: now, failed_at: None, ..self.clone() }
+        Self { confirmed_at: now, failure: None, ..self.clone() }
     }
 
-    /// The same, which storage failed to confirm at `now`.
-    pub(super) fn unconfirmed(&self, now: Timestamp) -> Self {
-        Self { failed_at: Some(now), ..self.clone() }
+    /// The same, which storage has failed to confirm.
+    pub(super) fn unconfirmed(&self, failure: Failure) -> Self {
+        Self { failure: Some(failure), ..self.clone() }
     }
 
     /// Bytes of its body held in memory.
@@ -98,7 +107,7 @@ impl Entry {
             content_length: HeaderValue::from(meta.size),
             fingerprinted: is_fingerprinted(key.file_name()),
             broken_metadata,
-            failed_at: None,
+            failure: None,
             meta,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::entry::Failure;
 use super::{Content, Entry, Options};
 use crate::clock::Timestamp;
 use crate::http::cache_status::Ttl;
@@ -15,6 +16,10 @@ const CLOCK_STEP: Duration = Duration::from_secs(1);
 
 /// While storage fails, an entry is asked for again no more often than this.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long beyond its freshness a copy is served while storage refuses it: long enough to replace a credential that has
+/// run out, short enough for a page that was taken down.
+const REFUSAL_EXCUSES: Duration = Duration::from_secs(3600);
 
 /// Whether an entry may be served without asking storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,12 +84,16 @@ fn lifetime(entry: &Entry, rules: &Options) -> Duration {
 }
 
 fn excuse(entry: &Entry, over: Duration, now: Timestamp, rules: &Options) -> Excuse {
-    if matches!(entry.content, Content::Absent) || over > rules.stale_if_error {
+    let longest = match entry.failure {
+        Some(Failure { is_refusal: true, .. }) => rules.stale_if_error.min(REFUSAL_EXCUSES),
+        _ => rules.stale_if_error,
+    };
+    if matches!(entry.content, Content::Absent) || over > longest {
         return Excuse::None;
     }
-    match entry.failed_at {
+    match entry.failure {
         None => Excuse::OnFailure,
-        Some(failed_at) if failed_at <= now && now.since(failed_at) < RETRY_PAUSE => Excuse::NotNow,
+        Some(Failure { at, .. }) if at <= now && now.since(at) < RETRY_PAUSE => Excuse::NotNow,
         Some(_) => Excuse::AskBehind,
     }
 }
@@ -101,7 +110,7 @@ mod tests {
         memory_max_bytes: 0,
         max_object_bytes: 0,
         fresh_for: Duration::from_secs(300),
-        stale_if_error: Duration::from_secs(3600),
+        stale_if_error: Duration::from_secs(7200),
         not_found_for: Duration::from_secs(10),
     };
 
@@ -114,6 +123,11 @@ mod tests {
     fn page(written: Duration) -> Entry {
         let meta = ObjectMeta { size: 1, etag: None, last_modified: Some(UNIX_EPOCH + written) };
         Entry::document(&key("x"), meta, Bytes::from_static(b"x"), NOON)
+    }
+
+    /// A page that storage has failed to confirm 400 seconds after noon.
+    fn failed(is_refusal: bool) -> Entry {
+        page(Duration::from_secs(5)).unconfirmed(Failure { at: NOON.plus(Duration::from_secs(400)), is_refusal })
     }
 
     fn after(entry: &Entry, seconds: u64) -> Freshness {
@@ -163,8 +177,16 @@ mod tests {
 
     #[test]
     fn while_storage_fails_an_old_page_is_served_and_asked_for_now_and_then() {
-        let page = page(Duration::from_secs(5)).unconfirmed(NOON.plus(Duration::from_secs(400)));
+        let page = failed(false);
         assert_eq!(after(&page, 400), over(100, Excuse::NotNow));
+        assert_eq!(after(&page, 401), over(101, Excuse::AskBehind));
+        assert_eq!(after(&page, 7500), over(7200, Excuse::AskBehind));
+        assert_eq!(after(&page, 7501), over(7201, Excuse::None));
+    }
+
+    #[test]
+    fn a_refusal_excuses_an_old_page_for_less_long() {
+        let page = failed(true);
         assert_eq!(after(&page, 401), over(101, Excuse::AskBehind));
         assert_eq!(after(&page, 3900), over(3600, Excuse::AskBehind));
         assert_eq!(after(&page, 3901), over(3601, Excuse::None));

@@ -22,13 +22,10 @@ use crate::telemetry::Instruments;
 pub use entry::{Content, Entry};
 pub use options::Options;
 
+use entry::Failure;
 use flight::Flights;
 use freshness::{Excuse, Freshness};
 use memory::Memory;
-
-/// How long beyond its freshness a copy is served while storage refuses it: long enough to replace a credential that has
-/// run out, short enough for a page that was taken down.
-const REFUSAL_EXCUSES: Duration = Duration::from_secs(3600);
 
 /// How long a reader waits for storage to confirm an old copy before it is served unconfirmed.
 const PATIENCE_WITH_COPY: Duration = Duration::from_secs(1);
@@ -173,7 +170,7 @@ impl DocCache {
                 let outcome = if is_held { CacheOutcome::Gone } else { CacheOutcome::Miss };
                 (Entry::absent(now), outcome)
             }
-            (Err(error), Some(held)) => (self.excuse(&key, &held, &error).ok_or(error)?, CacheOutcome::Stale),
+            (Err(error), Some(held)) => return self.excused_by(key, &held, error),
             (Err(error), None) => return Err(error),
         };
         let entry = Arc::new(entry);
@@ -181,16 +178,20 @@ impl DocCache {
         Ok(Landed { entry, outcome })
     }
 
-    /// The entry that may be served although storage failed to confirm it.
-    fn excuse(&self, key: &StorageKey, held: &Entry, error: &StoreError) -> Option<Entry> {
-        let Freshness::Expired { over, excuse } = self.freshness(held) else { return None };
-        // A refusal may mean that the object is gone, where the credential may not list, so it excuses less.
-        let is_refused = matches!(error, StoreError::Denied(_)) && over > REFUSAL_EXCUSES;
-        if excuse == Excuse::None || is_refused {
-            return None;
+    /// What becomes of an entry that storage failed to confirm. The failure is kept with it either way: later readers go
+    /// by the last one.
+    fn excused_by(&self, key: StorageKey, held: &Entry, error: StoreError) -> Result<Landed, StoreError> {
+        let is_refusal = matches!(error, StoreError::Denied(_));
+        let entry = Arc::new(held.unconfirmed(Failure { at: self.clock.now(), is_refusal }));
+        self.memory.put(key.clone(), Arc::clone(&entry));
+        match self.freshness(&entry) {
+            Freshness::Expired { over, excuse } if excuse != Excuse::None => {
+                let over = over.as_secs();
+                tracing::warn!(%key, error = chain(&error), over, "storage failed: an old copy is served");
+                Ok(Landed { entry, outcome: CacheOutcome::Stale })
+            }
+            _ => Err(error),
         }
-        tracing::warn!(%key, error = chain(error), over = over.as_secs(), "storage failed: an old copy is served");
-        Some(held.unconfirmed(self.clock.now()))
     }
 
     fn freshness(&self, entry: &Entry) -> Freshness {

@@ -160,8 +160,8 @@ impl Journey {
     /// Charges a refusal to whom it is due: a token that is no good to its address, a caller who is known and may not
     /// read to itself, so that it locks out nobody beside it.
     fn refused(&self, context: &Context, refused: AuthError) -> Rejection {
-        if let Some(subject) = refused.subject() {
-            return self.limiter.request(subject).map_or_else(|limited| self.limited(limited), |()| refused.into());
+        if let Some(sender) = refused.actor().or(refused.subject()) {
+            return self.limiter.request(sender).map_or_else(|limited| self.limited(limited), |()| refused.into());
         }
         if refused.status() == StatusCode::UNAUTHORIZED && !matches!(refused, AuthError::Missing) {
             self.limiter.attempt_failed(context.client());

@@ -183,6 +183,31 @@ async fn while_storage_fails_old_pages_are_served_and_absent_ones_are_no_404() {
     assert_eq!(read("index.html").await.0, 503);
 }
 
+#[tokio::test]
+async fn a_page_that_storage_refuses_is_shown_for_an_hour_and_not_for_a_day() {
+    let store = Scripted::new(page("v1"));
+    let callboard = Callboard::before(store.clone(), "").await;
+    let token = callboard.backstage.token_lasting("techdocs", Duration::from_secs(24 * 3600));
+    let read = async || {
+        let request = callboard.get_without_token(&format!("{SITE}/index.html")).bearer_auth(&token);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(read().await, 200);
+    store.now(Deed::Fail(StoreError::unavailable("down")));
+    callboard.hand.advance(Duration::from_secs(400));
+    assert_eq!(read().await, 200);
+    callboard.hand.advance(Duration::from_secs(2 * 3600));
+    assert_eq!(read().await, 200, "an outage excuses it for a day");
+    // A refusal does not, whatever failure came before; it is found out behind a reader's back.
+    store.now(Deed::Fail(StoreError::denied("403")));
+    callboard.hand.advance(Duration::from_secs(5));
+    until(async || read().await == 502).await;
+    callboard.hand.advance(Duration::from_secs(5));
+    assert_eq!(read().await, 502, "and stays the last word");
+    store.now(page("v2"));
+    assert_eq!(read().await, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_storage_hangs_only_the_first_reader_of_an_old_page_waits() {
     let store = Scripted::new(page("v1"));

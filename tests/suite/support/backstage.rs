@@ -74,10 +74,16 @@ impl Backstage {
     }
 
     pub fn token_of(&self, plugin: &str) -> String {
-        let exp = self.started.plus(Duration::from_secs(3600));
+        self.token_lasting(plugin, Duration::from_secs(3600))
+    }
+
+    /// The same for tests whose clock goes further than an hour.
+    pub fn token_lasting(&self, plugin: &str, lasting: Duration) -> String {
+        let exp = self.started.plus(lasting);
         let claims = PluginClaims { sub: plugin, aud: "callboard", iat: self.started, exp };
         self.key.plugin_token(&claims).unwrap()
     }
+
     /// A token of `plugin`, which acts for `user`.
     pub fn token_on_behalf(&self, plugin: &str, user: &str) -> String {
         let (iat, exp) = (self.started.as_secs(), self.started.as_secs() + 3600);
