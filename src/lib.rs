@@ -19,15 +19,17 @@
 //!
 //! [`config`] turns Backstage's `app-config.yaml` and our section in it into what each room runs on; [`app`] wires the
 //! rooms together; [`cli`] is what a person types; [`admin`] shows metrics and health; [`sample`] is a site inside the
-//! binary for the first minute. [`clock`], [`secret`], [`chain`], [`trust`] and [`unhashed`] are what all stand on: time
-//! as a value, values that never print, errors as the log shows them, which servers are believed to be who they say they
-//! are, and keys that are hashes already.
+//! binary for the first minute. [`redis`] speaks to Redis for the cache. [`clock`], [`secret`], [`chain`], [`trust`],
+//! [`breaker`] and [`unhashed`] are what all stand on: time as a value, values that never print, errors as the log shows
+//! them, which servers are believed to be who they say they are, what is left alone while it fails, and keys that are
+//! hashes already.
 //!
 //! An import only ever points downward; `tests/suite/architecture.rs` holds the floors.
 
 pub mod admin;
 pub mod app;
 pub mod auth;
+pub mod breaker;
 pub mod cache;
 pub mod chain;
 pub mod cli;
@@ -37,6 +39,7 @@ pub mod docs;
 pub mod http;
 pub mod limit;
 pub mod pipeline;
+pub mod redis;
 pub mod sample;
 pub mod secret;
 pub mod server;

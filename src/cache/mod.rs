@@ -4,6 +4,7 @@
 mod entry;
 mod flight;
 mod freshness;
+mod generation;
 mod memory;
 mod options;
 
