@@ -48,6 +48,7 @@ pub struct App {
     admin: Arc<Admin>,
     health: Arc<Health>,
     storage: Arc<Reader>,
+    cache: Arc<DocCache>,
     limiter: Arc<Limiter>,
     instruments: Arc<Instruments>,
     root_path: String,
@@ -124,7 +125,7 @@ impl App {
     ) -> Result<Self, StartError> {
         let instruments = Arc::clone(&telemetry.instruments);
         let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
-        let cache = DocCache::new(Arc::clone(&storage), resolved.cache, clock.clone(), &instruments);
+        let cache = DocCache::new(Arc::clone(&storage), resolved.cache, clock.clone(), Arc::clone(&instruments));
         let health = Arc::new(Health::new(Arc::clone(&storage)));
         let access_log = AccessLog::new(&resolved.telemetry, Arc::clone(&instruments));
         let root_path = resolved.docs.root_path.clone();
@@ -136,7 +137,7 @@ impl App {
             authenticator: Authenticator::new(resolved.auth, clock, key_set_client(trust)?),
             limiter: Arc::clone(&limiter),
             locator,
-            cache,
+            cache: Arc::clone(&cache),
             health: Arc::clone(&health),
             instruments: Arc::clone(&instruments),
             access_log,
@@ -148,6 +149,7 @@ impl App {
             admin: Arc::new(admin),
             health,
             storage,
+            cache,
             limiter,
             instruments,
             root_path,
@@ -176,6 +178,7 @@ impl App {
         let health = Arc::clone(&self.health);
         let contact = first_contact(self.storage, self.root_path, self.probe, stopped.clone());
         let sweep = sweep(self.limiter, stopped.clone());
+        tokio::spawn(until_stopped(self.cache.keep_watch(), stopped.clone()));
         let serving = tokio::spawn(async move {
             // Until the last document is through, there is somebody to be asked how that goes.
             let (stop_admin, admin_stopped) = Stop::channel();
@@ -311,6 +314,14 @@ async fn first_contact(storage: Arc<Reader>, root_path: String, probe: StorageKe
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(longest),
             () = stop.requested() => return,
         }
+    }
+}
+
+/// Does `work` until the program is to stop.
+async fn until_stopped(work: impl Future<Output = ()>, mut stop: Stop) {
+    tokio::select! {
+        () = work => {}
+        () = stop.requested() => {}
     }
 }
 

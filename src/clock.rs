@@ -50,6 +50,14 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
+impl From<SystemTime> for Timestamp {
+    /// Rounded down to milliseconds; what lies before the epoch is the epoch.
+    fn from(time: SystemTime) -> Self {
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 /// Where the program reads the time.
 #[derive(Debug, Clone)]
 pub enum Clock {
@@ -63,10 +71,7 @@ impl Clock {
     /// What time it is.
     pub fn now(&self) -> Timestamp {
         match self {
-            Self::System => {
-                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-            }
+            Self::System => SystemTime::now().into(),
             Self::Manual(hand) => hand.now(),
         }
     }
