@@ -4,9 +4,12 @@
 mod entry;
 mod flight;
 mod freshness;
+#[allow(dead_code, unused_imports, reason = "nothing is built on the shared tier yet")]
 mod generation;
 mod memory;
 mod options;
+#[allow(dead_code, unused_imports, reason = "nothing is built on the shared tier yet")]
+pub mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;
