@@ -17,6 +17,7 @@ mod generation;
 mod hearing;
 mod memory;
 mod options;
+pub mod shared;
 mod site;
 mod sites;
 mod watch;

@@ -9,6 +9,7 @@ mod log;
 mod options;
 mod otlp;
 mod requests;
+mod shared_tier;
 mod span;
 mod trace_id;
 
@@ -21,6 +22,7 @@ pub use limits::{ConnectionError, LimitInstruments, LimitReason, ListenerName};
 pub use log::ProgramLog;
 pub use options::*;
 pub use requests::{RequestLabels, route_template};
+pub use shared_tier::{BadValue, SharedLoad, SharedTierInstruments, SharedWrite};
 pub use span::{Kind, OverTls, Scope, Span, Tracing, inject};
 pub use trace_id::TraceId;
 
