@@ -187,8 +187,11 @@ impl DocCache {
         self.memory.put(key.clone(), Arc::clone(&entry));
         match self.freshness(&entry) {
             Freshness::Expired { over, excuse } if excuse != Excuse::None => {
-                let over = over.as_secs();
-                tracing::warn!(%key, error = chain(&error), over, "storage failed: an old copy is served");
+                // That it rests has been told, once for all pages.
+                if !matches!(error, StoreError::Resting { .. }) {
+                    let over = over.as_secs();
+                    tracing::warn!(%key, error = chain(&error), over, "storage failed: an old copy is served");
+                }
                 Ok(Landed { entry, outcome: CacheOutcome::Stale })
             }
             _ => Err(error),
