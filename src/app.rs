@@ -125,7 +125,7 @@ impl App {
     ) -> Result<Self, StartError> {
         let instruments = Arc::clone(&telemetry.instruments);
         let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
-        let cache = DocCache::new(Arc::clone(&storage), resolved.cache, clock.clone(), Arc::clone(&instruments));
+        let cache = DocCache::new(Arc::clone(&storage), None, resolved.cache, clock.clone(), Arc::clone(&instruments));
         let health = Arc::new(Health::new(Arc::clone(&storage)));
         let access_log = AccessLog::new(&resolved.telemetry, Arc::clone(&instruments));
         let root_path = resolved.docs.root_path.clone();
@@ -178,6 +178,7 @@ impl App {
         let health = Arc::clone(&self.health);
         let contact = first_contact(self.storage, self.root_path, self.probe, stopped.clone());
         let sweep = sweep(self.limiter, stopped.clone());
+        tokio::spawn(until_stopped(Arc::clone(&self.cache).keep_hearing(), stopped.clone()));
         tokio::spawn(until_stopped(self.cache.keep_watch(), stopped.clone()));
         let serving = tokio::spawn(async move {
             // Until the last document is through, there is somebody to be asked how that goes.

@@ -17,6 +17,7 @@ mod generation;
 mod hearing;
 mod memory;
 mod options;
+mod replicas;
 pub mod shared;
 mod site;
 mod sites;
@@ -30,17 +31,19 @@ use tokio::time::timeout;
 use crate::clock::{Clock, Timestamp};
 use crate::docs::StorageKey;
 use crate::http::cache_status::{CacheOutcome, Ttl};
+use crate::redis::Client;
 use crate::storage::{GetOptions, Object, Reader, StoreError};
 use crate::telemetry::Instruments;
 
 pub use entry::{Content, Entry};
-pub use options::Options;
+pub use options::{Options, RedisOptions};
 
 use errand::Errand;
 use flight::{Flights, Ticket};
 use freshness::{Excuse, Freshness, Standing};
 use hearing::Hearing;
 use memory::Memory;
+use shared::Shared;
 use sites::Sites;
 
 /// How long a reader waits for storage to confirm an old copy before it is served unconfirmed.
@@ -57,6 +60,10 @@ pub struct DocCache {
     flights: Flights<Landing>,
     sites: Sites,
     hearing: Hearing,
+    /// The tier that all replicas share, where there is one.
+    shared: Option<Arc<Shared>>,
+    /// Tells this replica from others.
+    id: u128,
     storage: Arc<Reader>,
     clock: Clock,
     options: Options,
@@ -86,16 +93,25 @@ struct Landed {
 type Landing = Result<Landed, StoreError>;
 
 impl DocCache {
-    /// An empty cache in front of `storage`.
-    pub fn new(storage: Arc<Reader>, options: Options, clock: Clock, instruments: Arc<Instruments>) -> Arc<Self> {
+    /// An empty cache in front of `storage`; with `redis`, what other replicas have fetched lies between the two.
+    pub fn new(
+        storage: Arc<Reader>,
+        redis: Option<(Arc<Client>, RedisOptions)>,
+        options: Options,
+        clock: Clock,
+        instruments: Arc<Instruments>,
+    ) -> Arc<Self> {
         let memory = Memory::new(options.memory_max_bytes);
         let used = memory.clone();
         instruments.observe_memory(move || used.in_use());
+        let shared = redis.map(|(client, redis)| Shared::new(client, redis.of(&options), Arc::clone(&instruments)));
         Arc::new(Self {
             memory,
             flights: Flights::default(),
             sites: Sites::default(),
-            hearing: Hearing::alone(),
+            hearing: if shared.is_some() { Hearing::of_others() } else { Hearing::alone() },
+            shared,
+            id: rand::random(),
             storage,
             clock,
             options,
@@ -106,12 +122,9 @@ impl DocCache {
     /// What memory holds of `key`, where it is fresh. The path that almost every request takes: one look-up, no
     /// waiting.
     pub fn fresh(self: &Arc<Self>, key: &StorageKey) -> Option<Found> {
-        let entry = self.memory.get(key)?;
         let now = self.clock.now();
-        if !self.is_watched(&entry.site, now) {
-            return None;
-        }
-        self.judged_fresh(entry, now)
+        let found = self.judged_fresh(self.memory.get(key)?, now)?;
+        self.is_watched(&found.entry.site, now).then_some(found)
     }
 
     /// `key` from Redis or storage, for when memory holds nothing fresh; waits for a fetch that is under way rather than
@@ -152,6 +165,11 @@ impl DocCache {
                 Err(_) => return Ok(stale),
             },
             _ => flight.land().await,
+        };
+        let landed = match landed.unwrap_or(Err(StoreError::Abandoned)) {
+            // That flight was for nobody who waits, and has given way to those who do.
+            Err(StoreError::Busy) if collapsed => self.take_off(key, Errand::Reader).land().await,
+            landed => Some(landed),
         };
         let landed = landed.unwrap_or(Err(StoreError::Abandoned))?;
         if landed.outcome == CacheOutcome::Updating {

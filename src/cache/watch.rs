@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::DocCache;
 use super::errand::Errand;
+use super::shared::Turn;
 use super::site::{Learned, Site, Version};
 use crate::clock::Timestamp;
 use crate::storage::StoreError;
@@ -56,6 +57,15 @@ impl DocCache {
 
     async fn check(self: Arc<Self>, site: Arc<Site>) {
         let now = self.clock.now();
+        let publish_check = self.options.publish_check;
+        // One replica looks for all, as long as they hear of what it finds.
+        if let Some(shared) = self.shared.as_ref().filter(|_| !self.hearing.is_lost())
+            && let Turn::Others(left) = shared.take_turn(site.name(), publish_check).await
+        {
+            let left = left.min(publish_check);
+            let since = publish_check.saturating_sub(left);
+            return site.checked(now.minus(since), now.plus(left));
+        }
         for _ in 0..2 {
             let flight = self.take_off(&site.metadata, Errand::Check);
             let is_ours = flight.is_leader;
@@ -78,6 +88,9 @@ impl DocCache {
         let learned = site.learn(version, self.clock.now(), &self.options);
         if let Learned::Changed(generation) = learned {
             tracing::info!(site = site.name(), generation = generation.number(), "a site was published");
+        }
+        if let (Some(shared), Learned::First | Learned::Changed(_)) = (&self.shared, learned) {
+            self.tell_of_site(shared, site);
         }
     }
 

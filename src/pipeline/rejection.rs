@@ -213,6 +213,7 @@ impl Rejection {
                 let value = HeaderValue::try_from(format!("bytes */{length}"));
                 value.ok().map(|value| (CONTENT_RANGE, value))
             }
+            Self::Storage(StoreError::Resting { retry_after: left }) => Some(retry_after(*left)),
             Self::BrokenMetadata | Self::Storage(_) => Some(retry_after(STORAGE_RETRY_AFTER)),
             Self::Absent { cache_status, .. } => Some((CACHE_STATUS, cache_status.clone())),
             Self::Limited(limited) => Some(retry_after(limited.wait)),
@@ -228,6 +229,8 @@ impl Rejection {
                 let (reason, error) = (error.reason(), chain(error));
                 tracing::info!(path, reason, error, %trace_id, "caller refused");
             }
+            // Told once, when it began to rest.
+            Self::Storage(StoreError::Resting { .. }) => {}
             Self::Storage(error) => {
                 let (reason, error) = (error.as_str(), chain(error));
                 tracing::warn!(path, reason, error, %trace_id, "storage failed");
@@ -243,9 +246,11 @@ fn storage_status(error: &StoreError) -> StatusCode {
         StoreError::Absent => StatusCode::NOT_FOUND,
         StoreError::Denied(_) | StoreError::Truncated { .. } => StatusCode::BAD_GATEWAY,
         StoreError::Timeout(_) | StoreError::ReaderStalled(_) => StatusCode::GATEWAY_TIMEOUT,
-        StoreError::Busy | StoreError::Unavailable(_) | StoreError::Changed | StoreError::NotModified => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        StoreError::Busy
+        | StoreError::Resting { .. }
+        | StoreError::Unavailable(_)
+        | StoreError::Changed
+        | StoreError::NotModified => StatusCode::SERVICE_UNAVAILABLE,
         StoreError::Abandoned => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -283,6 +288,7 @@ fn storage_message(error: &StoreError) -> &'static str {
         StoreError::Timeout(_) => "Storage did not answer in time: try again in a moment.",
         StoreError::ReaderStalled(_) => "The document was not taken in time: read it again.",
         StoreError::Busy => "Too many documents are being fetched from storage just now: try again in a moment.",
+        StoreError::Resting { .. } => "Storage keeps failing and is being left alone for a moment: try again then.",
         StoreError::Unavailable(_) => "Storage can't be reached just now: try again in a moment.",
         StoreError::Changed | StoreError::NotModified => "The document is just being replaced: try again in a moment.",
         StoreError::Abandoned => "The document could not be fetched because of a fault in Callboard: try again.",

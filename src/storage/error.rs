@@ -24,6 +24,12 @@ pub enum StoreError {
     /// Too many operations are waiting already.
     #[error("too many storage operations are waiting")]
     Busy,
+    /// The store has failed several times in a row, and is not asked for this long.
+    #[error("storage keeps failing and is left alone for another {retry_after:?}")]
+    Resting {
+        /// When it is worth asking again.
+        retry_after: Duration,
+    },
     /// The body ended early or came longer than the store had said.
     #[error("storage sent {received} bytes of an object of {expected}")]
     Truncated {
@@ -66,6 +72,7 @@ impl StoreError {
             Self::Denied(_) => "denied",
             Self::Timeout(_) => "timeout",
             Self::Busy => "busy",
+            Self::Resting { .. } => "resting",
             Self::Truncated { .. } => "truncated",
             Self::ReaderStalled(_) => "reader_stalled",
             Self::Unavailable(_) => "unavailable",
@@ -75,8 +82,8 @@ impl StoreError {
 
     /// Every word that [`StoreError::as_str`] may give for an operation of storage, so that each series can be there
     /// from the start.
-    pub const WORDS: [&'static str; 8] =
-        ["absent", "not_modified", "changed", "denied", "timeout", "busy", "truncated", "unavailable"];
+    pub const WORDS: [&'static str; 9] =
+        ["absent", "not_modified", "changed", "denied", "timeout", "busy", "resting", "truncated", "unavailable"];
 
     /// Whether it is an answer to what was asked rather than a failure.
     pub(super) const fn is_answer(&self) -> bool {

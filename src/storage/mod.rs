@@ -1,11 +1,13 @@
 //! Reading from the store that the publisher writes to. Nothing here, nor in anything built on it, can write.
 
+mod body;
 mod embedded;
 mod error;
 mod gate;
 mod local;
 mod options;
 mod reader;
+mod rest;
 mod s3;
 mod traced;
 

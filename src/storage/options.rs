@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::breaker::Rules;
 use crate::secret::Secret;
 
 /// Where the sites are and how patiently they are asked for.
@@ -15,7 +16,7 @@ pub struct Options {
     /// How long one operation may take: for an object that is read whole, until its last byte; for one that is
     /// streamed, until its first, and then between any two chunks.
     pub timeout: Duration,
-    /// How many operations run at a time.
+    /// How many operations that readers wait for run at a time; a quarter as many more may run that nobody waits for.
     pub max_concurrent: usize,
     /// How many more may wait for a place; beyond that the answer is 503 at once.
     pub max_queue: usize,
@@ -25,6 +26,8 @@ pub struct Options {
     pub reader_timeout: Duration,
     /// How many large objects stream at a time: slow readers must not use up the places of everyone else's misses.
     pub max_streams: usize,
+    /// When a store that keeps failing is left alone; `None` asks it every time.
+    pub breaker: Option<Rules>,
 }
 
 /// The store that the publisher writes to.

@@ -188,10 +188,12 @@ fn names_missing_bucket(error: &(dyn Error + 'static)) -> bool {
     chain(error).contains("NoSuchBucket")
 }
 
-/// Whether the credential was refused. The client keeps the status to itself, but for its words.
+/// Whether the request was refused, mostly for its credential: one that has run out is also 400. The client keeps the
+/// status to itself, but for its words. A server that answers so is well: a few keys that it does not like must not look
+/// like an outage.
 fn is_refusal(error: &(dyn Error + 'static)) -> bool {
     let words = chain(error);
-    ["403 Forbidden", "401 Unauthorized"].iter().any(|status| words.contains(status))
+    ["400 Bad Request", "401 Unauthorized", "403 Forbidden"].iter().any(|status| words.contains(status))
 }
 
 #[cfg(test)]

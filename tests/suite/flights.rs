@@ -133,7 +133,8 @@ async fn absence_is_remembered_briefly_and_failure_not_at_all() {
 #[tokio::test]
 async fn an_entry_that_is_no_longer_fresh_is_revalidated() {
     let store = Scripted::new(page("v1"));
-    let callboard = Callboard::before(store.clone(), "  cache: { staleWhileRevalidate: 0s }\n  site: { settleFor: 0s }\n").await;
+    let callboard =
+        Callboard::before(store.clone(), "  cache: { staleWhileRevalidate: 0s }\n  site: { settleFor: 0s }\n").await;
     let status = async || {
         let answer = callboard.get(&format!("{SITE}/index.html")).send().await.unwrap();
         let status = answer.headers()["cache-status"].to_str().unwrap().to_owned();

@@ -19,6 +19,8 @@ mod floods;
 mod hosts;
 mod limits;
 mod operation;
+mod outages;
+mod places;
 mod published_site;
 mod stuck_logs;
 mod support;

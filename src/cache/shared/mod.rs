@@ -5,6 +5,7 @@
 //! Redis is believed only as far as it is sealed ([`seal`], [`header`], [`body`]). Leases see to it that one replica
 //! fetches what others wait for ([`lease`]).
 
+mod agree;
 mod body;
 mod header;
 mod lease;
@@ -29,6 +30,7 @@ pub use body::Unpacker;
 pub use header::Header;
 pub use seal::Seal;
 
+pub(super) use agree::Turn;
 pub(super) use header::Confirmation;
 pub(super) use lease::{Lease, LeaseGuard, Waited};
 pub(super) use load::Loaded;
