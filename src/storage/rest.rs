@@ -63,6 +63,7 @@ impl Rest {
             // These tell of one object, or of ourselves. A few broken objects must not take all the others away.
             Some(
                 StoreError::Truncated { .. }
+                | StoreError::Corrupt
                 | StoreError::ReaderStalled(_)
                 | StoreError::Busy
                 | StoreError::Resting { .. }
