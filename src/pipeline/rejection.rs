@@ -244,7 +244,7 @@ impl Rejection {
 fn storage_status(error: &StoreError) -> StatusCode {
     match error {
         StoreError::Absent => StatusCode::NOT_FOUND,
-        StoreError::Denied(_) | StoreError::Truncated { .. } => StatusCode::BAD_GATEWAY,
+        StoreError::Denied(_) | StoreError::Truncated { .. } | StoreError::Corrupt => StatusCode::BAD_GATEWAY,
         StoreError::Timeout(_) | StoreError::ReaderStalled(_) => StatusCode::GATEWAY_TIMEOUT,
         StoreError::Busy
         | StoreError::Resting { .. }
@@ -285,6 +285,7 @@ fn storage_message(error: &StoreError) -> &'static str {
             "Storage refused Callboard's credential for this document: have an operator run `callboard check`."
         }
         StoreError::Truncated { .. } => "Storage sent only part of the document: try again.",
+        StoreError::Corrupt => "Storage sent the document damaged, twice: try again.",
         StoreError::Timeout(_) => "Storage did not answer in time: try again in a moment.",
         StoreError::ReaderStalled(_) => "The document was not taken in time: read it again.",
         StoreError::Busy => "Too many documents are being fetched from storage just now: try again in a moment.",

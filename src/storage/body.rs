@@ -12,10 +12,11 @@ use super::{ObjectMeta, StoreError};
 /// Pieces of a large object that are fetched before its reader asks for them.
 const PIECES_AHEAD: usize = 2;
 
-/// A body in memory.
+/// A body in memory, each piece of which `seen` was shown.
 pub(super) async fn collect(
     meta: &ObjectMeta,
     mut body: impl Stream<Item = Result<Bytes, StoreError>> + Unpin,
+    mut seen: impl FnMut(&[u8]),
 ) -> Result<Bytes, StoreError> {
     // The caller has bounded the size. A body of another size than was told is an error, not a larger buffer.
     let mut whole = Vec::with_capacity(usize::try_from(meta.size).unwrap_or_default());
@@ -26,6 +27,7 @@ pub(super) async fn collect(
         if received > meta.size {
             break;
         }
+        seen(&chunk);
         whole.extend_from_slice(&chunk);
     }
     if received != meta.size {
@@ -116,11 +118,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_whole_or_an_error() {
-        assert_eq!(collect(&meta(6), body(&["ab", "cd", "ef"])).await.unwrap(), "abcdef");
-        assert_eq!(collect(&meta(2), body(&["ab"])).await.unwrap(), "ab");
-        assert_eq!(collect(&meta(0), body(&[])).await.unwrap(), "");
+        assert_eq!(collect(&meta(6), body(&["ab", "cd", "ef"]), |_| {}).await.unwrap(), "abcdef");
+        assert_eq!(collect(&meta(2), body(&["ab"]), |_| {}).await.unwrap(), "ab");
+        assert_eq!(collect(&meta(0), body(&[]), |_| {}).await.unwrap(), "");
         for (size, chunks) in [(3, &["ab"][..]), (1, &["ab"]), (5, &["ab", "cd"]), (3, &["ab", "cd"])] {
-            let error = collect(&meta(size), body(chunks)).await.unwrap_err();
+            let error = collect(&meta(size), body(chunks), |_| {}).await.unwrap_err();
             assert!(matches!(error, StoreError::Truncated { .. }), "{size} {chunks:?}");
         }
     }

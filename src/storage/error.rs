@@ -38,6 +38,9 @@ pub enum StoreError {
         /// The bytes that came.
         received: u64,
     },
+    /// Two bodies in a row were not what the store's checksum says.
+    #[error("storage sent two bodies, neither of which has its checksum")]
+    Corrupt,
     /// Whoever reads a large object has taken nothing for this long.
     #[error("the reader took nothing for {0:?}")]
     ReaderStalled(Duration),
@@ -74,6 +77,7 @@ impl StoreError {
             Self::Busy => "busy",
             Self::Resting { .. } => "resting",
             Self::Truncated { .. } => "truncated",
+            Self::Corrupt => "corrupt",
             Self::ReaderStalled(_) => "reader_stalled",
             Self::Unavailable(_) => "unavailable",
             Self::Abandoned => "abandoned",
@@ -82,8 +86,18 @@ impl StoreError {
 
     /// Every word that [`StoreError::as_str`] may give for an operation of storage, so that each series can be there
     /// from the start.
-    pub const WORDS: [&'static str; 9] =
-        ["absent", "not_modified", "changed", "denied", "timeout", "busy", "resting", "truncated", "unavailable"];
+    pub const WORDS: [&'static str; 10] = [
+        "absent",
+        "not_modified",
+        "changed",
+        "denied",
+        "timeout",
+        "busy",
+        "resting",
+        "truncated",
+        "corrupt",
+        "unavailable",
+    ];
 
     /// Whether it is an answer to what was asked rather than a failure.
     pub(super) const fn is_answer(&self) -> bool {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::body::{collect, patient, pumped};
+use super::body::{patient, pumped};
 use super::gate::Gate;
 use super::rest::Rest;
-use super::{DocStore, GetOptions, Object, ObjectMeta, Options, Origin, StoreError};
+use super::whole::{Whole, WholeReads};
+use super::{DocStore, GetOptions, Object, Options, Origin, StoreError};
 use crate::docs::StorageKey;
 use crate::http::etag::ETag;
 use crate::telemetry::{Instruments, Kind, Span, StorageOperation};
@@ -33,6 +33,7 @@ pub struct Reader {
     background: Gate,
     streams: Gate,
     rest: Rest,
+    whole_reads: WholeReads,
     timeout: Duration,
     reader_timeout: Duration,
     instruments: Arc<Instruments>,
@@ -48,17 +49,6 @@ pub enum Contact {
     Keys(Vec<String>),
     /// It may not be listed, but says of an object whether it is there.
     Unlistable,
-}
-
-/// An object that was to be read whole.
-#[derive(Debug)]
-pub enum Whole {
-    /// Here it is.
-    Body(ObjectMeta, Bytes),
-    /// It is larger than the caller would keep.
-    TooLarge(ObjectMeta),
-    /// It still has the tag that the caller named.
-    NotModified,
 }
 
 /// On whose behalf an operation runs, which decides what it may wait for.
@@ -86,6 +76,7 @@ impl Reader {
             // A reader of a large object that finds no place is told so at once: how long one lasts can't be known.
             streams: Gate::new(options.max_streams, 0, Duration::ZERO),
             rest: Rest::new(options.breaker, Arc::clone(&instruments)),
+            whole_reads: WholeReads::default(),
             timeout: options.timeout,
             reader_timeout: options.reader_timeout,
             instruments,
@@ -95,10 +86,11 @@ impl Reader {
     }
 
     /// Reads an object that a reader waits for into memory, unless it is larger than `max_bytes` or still has the tag
-    /// `known`.
+    /// `known`. Where the store tells a checksum, the body has it, or else came twice the same.
     ///
     /// # Errors
-    /// What the store answered; [`StoreError::Busy`] where too many wait; [`StoreError::Resting`] at once while a store
+    /// What the store answered; [`StoreError::Truncated`] and [`StoreError::Corrupt`] where that was not the object;
+    /// [`StoreError::Busy`] where too many wait; [`StoreError::Resting`] at once while a store
     /// that keeps failing is left alone.
     pub async fn fetch(&self, key: &StorageKey, known: Option<&ETag>, max_bytes: u64) -> Result<Whole, StoreError> {
         self.fetch_for(Sake::Reader, key, known, max_bytes).await
@@ -140,18 +132,7 @@ impl Reader {
         known: Option<&ETag>,
         max_bytes: u64,
     ) -> Result<Whole, StoreError> {
-        let options = GetOptions { if_none_match: known.cloned(), ..GetOptions::default() };
-        let fetch = async {
-            let object = match self.store.get(key, &options).await {
-                Err(StoreError::NotModified) => return Ok(Whole::NotModified),
-                other => other?,
-            };
-            if object.meta.size > max_bytes {
-                return Ok(Whole::TooLarge(object.meta));
-            }
-            let body = collect(&object.meta, object.body).await?;
-            Ok(Whole::Body(object.meta, body))
-        };
+        let fetch = self.whole_reads.read(&*self.store, key, known, max_bytes);
         let (whole, _place) = self.operate(sake, StorageOperation::Get, key.as_str(), fetch).await?;
         Ok(whole)
     }

@@ -63,6 +63,7 @@ impl Rest {
             // These tell of one object, or of ourselves. A few broken objects must not take all the others away.
             Some(
                 StoreError::Truncated { .. }
+                | StoreError::Corrupt
                 | StoreError::ReaderStalled(_)
                 | StoreError::Busy
                 | StoreError::Resting { .. }
@@ -74,4 +75,97 @@ impl Rest {
 
 fn resting(Open { retry_after }: Open) -> StoreError {
     StoreError::Resting { retry_after }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn rest() -> Rest {
+        let pause = Duration::from_secs(1);
+        let rules = Rules { failures: 2, first_pause: pause, longest_pause: pause };
+        Rest::new(Some(rules), Arc::new(Instruments::new().unwrap()))
+    }
+
+    async fn attempt(rest: &Rest, result: Result<(), StoreError>) -> Result<(), StoreError> {
+        rest.attempt(async { result }).await
+    }
+
+    fn down() -> Result<(), StoreError> {
+        Err(StoreError::unavailable("connection refused"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_it_rests_and_that_it_is_back_are_told_once_each() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let rest = rest();
+        for _ in 0..50 {
+            let _ = attempt(&rest, down()).await;
+            tokio::time::advance(Duration::from_millis(300)).await;
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        for _ in 0..5 {
+            attempt(&rest, Ok(())).await.unwrap();
+        }
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = log.lines().collect();
+        let [opened, closed] = lines[..] else { panic!("{log}") };
+        assert!(opened.contains("left alone") && opened.contains("unavailable: connection refused"), "{opened}");
+        assert!(closed.contains("storage answers again"), "{closed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_between_failures_shows_that_it_lives() {
+        let rest = rest();
+        for answer in [StoreError::Absent, StoreError::Changed, StoreError::NotModified, StoreError::denied("403")] {
+            let _ = attempt(&rest, down()).await;
+            let _ = attempt(&rest, Err(answer)).await;
+        }
+        rest.check().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_tells_of_one_object_neither_opens_nor_hides_an_outage() {
+        let rest = rest();
+        let truncated = StoreError::Truncated { expected: 2, received: 1 };
+        for error in [truncated, StoreError::Corrupt, StoreError::Busy] {
+            for _ in 0..3 {
+                let _ = attempt(&rest, Err(error.clone())).await;
+            }
+        }
+        rest.check().unwrap();
+        let _ = attempt(&rest, down()).await;
+        let _ = attempt(&rest, Err(StoreError::Corrupt)).await;
+        let _ = attempt(&rest, Err(StoreError::Timeout(Duration::ZERO))).await;
+        assert!(matches!(rest.check(), Err(StoreError::Resting { .. })));
+    }
+
+    #[tokio::test]
+    async fn without_rules_it_never_rests() {
+        let rest = Rest::new(None, Arc::new(Instruments::new().unwrap()));
+        for _ in 0..20 {
+            assert!(matches!(attempt(&rest, down()).await, Err(StoreError::Unavailable(_))));
+        }
+    }
 }

@@ -17,7 +17,7 @@ use object_store::{
 use url::{Host, Url};
 
 use super::traced::Traced;
-use super::{DocStore, GetOptions, Object, ObjectMeta, S3Options, StoreError};
+use super::{Checksum, DocStore, GetOptions, Object, ObjectMeta, S3Options, StoreError};
 use crate::chain::chain;
 use crate::docs::StorageKey;
 use crate::http::etag::ETag;
@@ -86,6 +86,10 @@ impl DocStore for S3Store {
         let prefix = Path::parse(prefix).map_err(StoreError::unavailable)?;
         let keys = self.client.list(Some(&prefix)).take(limit).map_ok(|meta| meta.location.to_string());
         keys.try_collect().await.map_err(|error| self.error(error))
+    }
+
+    fn checksum(&self, meta: &ObjectMeta) -> Option<Checksum> {
+        meta.etag.as_ref().and_then(Checksum::from_tag)
     }
 }
 

@@ -9,6 +9,7 @@
     clippy::indexing_slicing
 )]
 
+mod ailing_bucket;
 mod architecture;
 mod bad_input;
 mod cli;

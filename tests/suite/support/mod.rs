@@ -1,6 +1,7 @@
 //! What the tests share: a Callboard in front of a folder or a scripted store, a Backstage that publishes keys, and
 //! requests written by hand.
 
+pub mod ailing;
 pub mod backstage;
 pub mod bucket;
 pub mod h2;
