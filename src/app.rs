@@ -11,13 +11,14 @@ use tokio::time::Instant;
 
 use crate::admin::Admin;
 use crate::auth::Authenticator;
-use crate::cache::DocCache;
+use crate::cache::{DocCache, RedisOptions};
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::docs::{Locator, StorageKey};
 use crate::limit::Limiter;
 use crate::pipeline::{Health, Journey, Rooms};
+use crate::redis;
 use crate::sample;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
 use crate::server::{Listener, Stop, Stopper, raise_open_files};
@@ -125,7 +126,9 @@ impl App {
     ) -> Result<Self, StartError> {
         let instruments = Arc::clone(&telemetry.instruments);
         let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
-        let cache = DocCache::new(Arc::clone(&storage), None, resolved.cache, clock.clone(), Arc::clone(&instruments));
+        let origin = &resolved.storage.origin;
+        let redis = resolved.redis.map(|options| redis(options, origin, trust, &instruments)).transpose()?;
+        let cache = DocCache::new(Arc::clone(&storage), redis, resolved.cache, clock.clone(), Arc::clone(&instruments));
         let health = Arc::new(Health::new(Arc::clone(&storage)));
         let access_log = AccessLog::new(&resolved.telemetry, Arc::clone(&instruments));
         let root_path = resolved.docs.root_path.clone();
@@ -277,6 +280,23 @@ pub fn store(options: &StorageOptions, trust: &Trust) -> Result<Arc<dyn DocStore
         }
         Origin::Sample => Arc::new(sample::store()),
     })
+}
+
+/// The client of Redis, and what the cache's tier in it runs on.
+///
+/// What replicas share is only what they read from the same place: another bucket's documents are found under other
+/// names, also where two Callboards were given the same prefix.
+fn redis(
+    options: redis::Options,
+    origin: &Origin,
+    trust: &Trust,
+    instruments: &Arc<Instruments>,
+) -> Result<(Arc<redis::Client>, RedisOptions), StartError> {
+    let key_prefix = format!("{}{:08x}:", options.key_prefix, origin.fingerprint());
+    let tier = RedisOptions { key_prefix, integrity_key: options.integrity_key.clone() };
+    let client = redis::Client::new(options, trust, Arc::clone(instruments));
+    let client = client.map_err(|error| StartError::Setup { what: "the Redis client", source: error.into() })?;
+    Ok((Arc::new(client), tier))
 }
 
 /// The client that reads key sets. It asks Backstage itself: through no proxy, as Backstage's own plugins do, and

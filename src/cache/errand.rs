@@ -64,7 +64,7 @@ impl DocCache {
     }
 
     /// The site of `key`, with what others know of it.
-    async fn site_of(&self, key: &StorageKey) -> Arc<Site> {
+    pub(super) async fn site_of(&self, key: &StorageKey) -> Arc<Site> {
         let site = self.sites.of(key);
         site.introduced.get_or_init(async || self.introduce(&site).await).await;
         site

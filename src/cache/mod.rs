@@ -17,6 +17,7 @@ mod generation;
 mod hearing;
 mod memory;
 mod options;
+mod purge;
 mod replicas;
 pub mod shared;
 mod site;
@@ -37,6 +38,7 @@ use crate::telemetry::Instruments;
 
 pub use entry::{Content, Entry};
 pub use options::{Options, RedisOptions};
+pub use purge::{Purged, Replicas};
 
 use errand::Errand;
 use flight::{Flights, Ticket};

@@ -1,6 +1,6 @@
 //! The sites that somebody reads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::generation::Generation;
@@ -51,8 +51,9 @@ impl Sites {
         }
     }
 
-    /// Begins at least `generation` in every site below `prefix`, known or not. Returns how many known ones it raised.
-    pub(super) fn raise_below(&self, prefix: &str, generation: Generation) -> usize {
+    /// Begins at least `generation` in every site below `prefix`, known or not. Returns the names of known ones that it
+    /// raised.
+    pub(super) fn raise_below(&self, prefix: &str, generation: Generation) -> HashSet<String> {
         let mut floors = self.floors();
         let floor = floors.entry(prefix.into()).or_default();
         *floor = generation.max(*floor);
@@ -61,7 +62,8 @@ impl Sites {
             *floors = Floors::from([(Box::default(), highest)]);
         }
         drop(floors);
-        self.all().iter().filter(|site| covers(prefix, site.name()) && site.raise(generation)).count()
+        let raised = self.all().into_iter().filter(|site| covers(prefix, site.name()) && site.raise(generation));
+        raised.map(|site| site.name().to_owned()).collect()
     }
 
     /// The generation that a site has at least.

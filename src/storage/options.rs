@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use url::Url;
 
 use crate::breaker::Rules;
@@ -52,6 +53,20 @@ impl Origin {
             Self::S3(_) => "s3",
             Self::Sample => "sample",
         }
+    }
+
+    /// A number that tells places apart, the same in every process that reads from the same one.
+    pub fn fingerprint(&self) -> u32 {
+        let place = match self {
+            Self::Local { directory } => format!("local\0{}", directory.display()),
+            Self::S3(s3) => {
+                let endpoint = s3.endpoint.as_ref().map(Url::as_str).unwrap_or_default();
+                format!("s3\0{endpoint}\0{}", s3.bucket)
+            }
+            Self::Sample => "sample".to_owned(),
+        };
+        let digest = digest::digest(&digest::SHA256, place.as_bytes());
+        digest.as_ref().iter().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte))
     }
 
     /// The bucket, where it has one.

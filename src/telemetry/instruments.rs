@@ -14,7 +14,7 @@ use prometheus::{Registry, TextEncoder};
 use super::otlp::{Ending, MetricReader, SCOPE, Tallies};
 use super::requests::{RequestLabels, Requests};
 use super::storage::{BreakerInstruments, StorageOperation, storage_labels};
-use super::{LimitInstruments, SharedTierInstruments};
+use super::{LimitInstruments, RedisInstruments, SharedTierInstruments};
 
 /// Seconds. From a hit in memory (tens of microseconds) to a storage deadline.
 const DURATION_BUCKETS: [f64; 18] = [
@@ -84,6 +84,8 @@ pub struct Instruments {
     pub shared_tier: SharedTierInstruments,
     /// Those of the breaker in front of storage.
     pub storage_breaker: BreakerInstruments,
+    /// Those of Redis.
+    pub redis: RedisInstruments,
     registry: Registry,
     meter: Meter,
     requests: Requests,
@@ -153,6 +155,7 @@ impl Instruments {
             limits: LimitInstruments::new(&meter),
             shared_tier: SharedTierInstruments::new(&meter),
             storage_breaker: BreakerInstruments::new(&meter),
+            redis: RedisInstruments::new(&meter),
             registry,
             requests: Requests::new(&meter),
             meter,

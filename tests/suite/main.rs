@@ -23,6 +23,7 @@ mod operation;
 mod outages;
 mod places;
 mod published_site;
+mod redis_client;
 mod stuck_logs;
 mod support;
 mod telemetry;
