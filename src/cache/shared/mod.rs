@@ -155,9 +155,13 @@ impl Shared {
         self.push(&self.core.names.document(key), Work::Remove { key: key.clone() }, tell);
     }
 
-    /// A small value that [`Shared::keep_record`] has kept.
+    /// A small value that [`Shared::keep_record`] has kept; `None` also where Redis gave no answer.
     pub(super) async fn record(&self, name: &str) -> Option<Bytes> {
-        self.core.record(name).await
+        let (value, discard) = self.core.record(name).await;
+        if let Some(judged) = discard {
+            self.push(&self.core.names.record(name), Work::DiscardRecord { name: name.to_owned(), judged }, None);
+        }
+        value
     }
 
     /// Has a small value kept for so long.
