@@ -7,10 +7,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
 /// The largest file of certificates or keys that is read, in bytes. A whole platform's authorities are some 250 KB; past
@@ -26,7 +27,20 @@ pub struct Options {
 
 /// The one TLS configuration of every outbound client; clones share it.
 #[derive(Debug, Clone)]
-pub struct Trust(Arc<ClientConfig>);
+pub struct Trust {
+    config: Arc<ClientConfig>,
+    /// The operator's authorities.
+    extra: Arc<[CertificateDer<'static>]>,
+}
+
+/// A certificate that a client shows, and its key.
+#[derive(Debug)]
+pub struct Identity {
+    /// The client's own certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// What belongs to it.
+    pub key: PrivateKeyDer<'static>,
+}
 
 /// Why a file of certificates can't be used; worded to stand after its name.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +57,9 @@ pub enum FileError {
     /// A section's contents are no certificate.
     #[error("holds something that is no certificate: {0}")]
     Garbage(String),
+    /// There is no PEM section with a key that could be used.
+    #[error("holds no private key in PEM form, or an encrypted one")]
+    NoKey,
 }
 
 /// Why there is no TLS configuration.
@@ -75,26 +92,41 @@ impl Trust {
             let certificates = read_authorities(file);
             extra.extend(certificates.map_err(|error| TrustError::File { file: file.clone(), error })?);
         }
-        let provider = provider();
-        let verifier =
-            Verifier::new_with_extra_roots(extra, Arc::clone(&provider)).map_err(TrustError::NoAuthorities)?;
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(TrustError::Setup)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
+        let config = believing(extra.clone())?.with_no_client_auth();
+        Ok(Self { config: Arc::new(config), extra: extra.into() })
+    }
+
+    /// The configuration for a server that has authorities of its own, or wants to see a certificate.
+    ///
+    /// # Errors
+    /// Where the certificate and its key don't fit together, or there is no authority at all.
+    pub fn client_config_with(
+        &self,
+        authorities: Vec<CertificateDer<'static>>,
+        identity: Option<Identity>,
+    ) -> Result<Arc<ClientConfig>, TrustError> {
+        let config = believing(self.extra.iter().cloned().chain(authorities).collect())?;
+        let config = match identity {
+            Some(Identity { chain, key }) => config.with_client_auth_cert(chain, key).map_err(TrustError::Setup)?,
+            None => config.with_no_client_auth(),
+        };
+        Ok(Arc::new(config))
+    }
+
+    /// All authorities, the platform's among them, for a client that has to be told them one by one.
+    pub fn authorities(&self) -> Vec<CertificateDer<'static>> {
+        let platform = rustls_native_certs::load_native_certs().certs;
+        platform.into_iter().chain(self.extra.iter().cloned()).collect()
     }
 
     /// The configuration itself, for clients that speak no HTTP. It offers no ALPN.
     pub fn client_config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.config)
     }
 
     /// The beginning of an HTTP client that speaks HTTP/1.1 and, where `h2` says so, HTTP/2.
     pub fn http_client(&self, h2: bool) -> reqwest::ClientBuilder {
-        let mut config = ClientConfig::clone(&self.0);
+        let mut config = ClientConfig::clone(&self.config);
         let protocols: &[&[u8]] = if h2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let builder = reqwest::Client::builder()
@@ -107,6 +139,16 @@ impl Trust {
             .user_agent(concat!("callboard/", env!("CARGO_PKG_VERSION")));
         if h2 { builder } else { builder.http1_only() }
     }
+}
+
+/// The beginning of a configuration that believes the platform's authorities and these.
+fn believing(extra: Vec<CertificateDer<'static>>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TrustError> {
+    let provider = provider();
+    let verifier = Verifier::new_with_extra_roots(extra, Arc::clone(&provider)).map_err(TrustError::NoAuthorities)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TrustError::Setup)?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
 /// The program's only provider of cryptography.
@@ -144,6 +186,14 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileErro
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| FileError::Garbage(error.to_string()))?;
     if certificates.is_empty() { Err(FileError::Empty) } else { Ok(certificates) }
+}
+
+/// The private key in PEM text.
+///
+/// # Errors
+/// Where there is none that could be used.
+pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, FileError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| FileError::NoKey)
 }
 
 /// A file's bytes, within bounds.

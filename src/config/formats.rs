@@ -268,7 +268,7 @@ fn address(node: &Node, of_bare_port: Ipv4Addr) -> Result<SocketAddr, Wrong> {
 }
 
 /// A URL without the password that it may hold, nor a query, where keys for interfaces like to stand.
-fn show_url(url: &Url) -> String {
+pub(super) fn show_url(url: &Url) -> String {
     let mut shown = url.clone();
     if url.query().is_some() {
         shown.set_query(Some(MASK));

@@ -19,6 +19,7 @@ mod js;
 mod layers;
 mod problem;
 mod reader;
+mod redis_url;
 #[cfg(test)]
 mod reference;
 mod resolve;

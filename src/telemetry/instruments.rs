@@ -13,7 +13,7 @@ use prometheus::{Registry, TextEncoder};
 
 use super::otlp::{Ending, MetricReader, SCOPE, Tallies};
 use super::requests::{RequestLabels, Requests};
-use super::{LimitInstruments, SharedTierInstruments};
+use super::{LimitInstruments, RedisInstruments, SharedTierInstruments};
 
 /// Seconds. From a hit in memory (tens of microseconds) to a storage deadline.
 const DURATION_BUCKETS: [f64; 18] = [
@@ -106,6 +106,8 @@ pub struct MemoryUse {
 pub struct Instruments {
     /// Those of limits and connections.
     pub limits: LimitInstruments,
+    /// Those of Redis.
+    pub redis: RedisInstruments,
     /// Those of the cache's tier in Redis.
     pub shared_tier: SharedTierInstruments,
     registry: Registry,
@@ -175,6 +177,7 @@ impl Instruments {
         let remembered_tokens = tokens.bind(&[KeyValue::new("result", "remembered")]);
         Ok(Self {
             limits: LimitInstruments::new(&meter),
+            redis: RedisInstruments::new(&meter),
             shared_tier: SharedTierInstruments::new(&meter),
             registry,
             requests: Requests::new(&meter),

@@ -20,6 +20,7 @@ mod hosts;
 mod limits;
 mod operation;
 mod published_site;
+mod redis_client;
 mod stuck_logs;
 mod support;
 mod telemetry;

@@ -70,7 +70,7 @@ pub(super) struct Shared {
 /// What reading and writing both need.
 #[derive(Debug)]
 struct Core {
-    client: Arc<Client>,
+    client: Client,
     seal: Seal,
     names: Names,
     expire_after: Duration,
@@ -92,7 +92,7 @@ pub(super) struct Record {
 impl Shared {
     /// The tier behind `client`; its writes are worked off on the current runtime until it is dropped, and what waits
     /// then still is.
-    pub(super) fn new(client: Arc<Client>, options: SharedOptions, instruments: Arc<Instruments>) -> Arc<Self> {
+    pub(super) fn new(client: Client, options: SharedOptions, instruments: Arc<Instruments>) -> Arc<Self> {
         let core = Arc::new(Core {
             client,
             seal: Seal::new(options.integrity_key.as_ref(), &options.key_prefix),

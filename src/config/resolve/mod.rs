@@ -6,6 +6,8 @@ mod client_certificates;
 mod external;
 mod limits;
 mod otlp;
+mod redis;
+mod redis_backstage;
 mod server;
 mod storage;
 mod telemetry;
@@ -28,6 +30,8 @@ pub struct Resolved {
     pub storage: crate::storage::Options,
     /// What is kept of them.
     pub cache: crate::cache::Options,
+    /// The Redis that documents are shared through, where there is one.
+    pub redis: Option<crate::redis::Options>,
     /// How much one caller may ask for.
     pub limits: crate::limit::Options,
     /// The listeners.
@@ -66,11 +70,12 @@ impl Loaded {
         let limits = limits::read(&mut reader);
         let auth = auth::read(&mut reader, &publisher.origin, certificates);
         let cache = cache::read(&mut reader);
+        let redis = redis::read(&mut reader, self);
         let (docs, storage) = storage::read(&mut reader, publisher);
         let pipeline = server::read_responses(&mut reader);
         let trust = tls::read_trust(&mut reader, self);
         let telemetry = telemetry::read(&mut reader, self);
-        let resolved = Resolved { docs, auth, storage, cache, limits, server, pipeline, trust, telemetry };
+        let resolved = Resolved { docs, auth, storage, cache, redis, limits, server, pipeline, trust, telemetry };
         let Reader { effective, mut problems, warnings, .. } = reader;
         problems.extend(unknown::problems(&self.tree, &effective));
         if problems.is_empty() { Ok(Configuration { resolved, effective, warnings }) } else { Err(problems) }

@@ -8,6 +8,7 @@ pub mod otlp;
 pub mod pki;
 pub mod program;
 pub mod raw;
+pub mod redis;
 pub mod scripted;
 pub mod servers;
 
