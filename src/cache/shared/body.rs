@@ -283,3 +283,6 @@ fn inflate(decoder: &mut Decoder<'_>, piece: &[u8], body: &mut Vec<u8>, size: us
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

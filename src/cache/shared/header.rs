@@ -160,3 +160,108 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     *bytes = rest;
     Some(*taken)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::docs::{Locator, Options};
+    use crate::secret::Secret;
+
+    fn key(file: &str) -> StorageKey {
+        Locator::new(Options::default()).locate(&format!("/static/docs/default/component/shop/{file}")).unwrap().key
+    }
+
+    fn seal() -> Seal {
+        Seal::new(Some(&Secret::new("an integrity key")), "callboard:")
+    }
+
+    fn header(meta: ObjectMeta) -> Header {
+        Header { meta, encoding: Encoding::Zstd, stored: 500, digest: [7; 32] }
+    }
+
+    fn meta(size: u64, tag: Option<&str>, at: Option<i64>) -> ObjectMeta {
+        ObjectMeta { size, etag: tag.and_then(ETag::from_store), last_modified: at.and_then(time) }
+    }
+
+    fn confirmation() -> Confirmation {
+        Confirmation { at: Timestamp::from_secs(1_000_000), generation: Generation::new(17) }
+    }
+
+    fn metas() -> impl Strategy<Value = ObjectMeta> {
+        let tag = prop::option::of("(W/)?[!#-~]{1,20}|ü");
+        (any::<u64>(), tag, prop::option::of(-62_135_596_800..253_402_300_800_i64))
+            .prop_map(|(size, tag, at)| meta(size, tag.as_deref(), at))
+    }
+
+    #[test]
+    fn versions_are_told_apart_by_all_that_storage_says() {
+        let versions = [
+            meta(5, Some("a"), Some(9)),
+            meta(6, Some("a"), Some(9)),
+            meta(5, Some("W/a"), Some(9)),
+            meta(5, None, Some(9)),
+            meta(5, Some("a"), None),
+            meta(5, Some("a"), Some(-9)),
+        ];
+        for (number, version) in versions.iter().enumerate() {
+            for other in &versions[..number] {
+                assert_ne!(identity(version), identity(other), "{version:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_is_good_for_its_own_key_only() {
+        let sealed = header(meta(5, None, None)).seal(&seal(), &key("a.html"));
+        assert!(Header::open(&seal(), &key("a.html"), &sealed).is_ok());
+        assert_eq!(Header::open(&seal(), &key("b.html"), &sealed), Err(BadValue::Integrity));
+    }
+
+    #[test]
+    fn a_confirmation_is_good_for_its_own_version_and_key_only() {
+        let (old, new) = (meta(5, Some("a"), None), meta(5, Some("b"), None));
+        let sealed = confirmation().seal(&seal(), &key("a.html"), &old);
+        assert_eq!(Confirmation::open(&seal(), &key("a.html"), &old, &sealed), Ok(confirmation()));
+        assert_eq!(Confirmation::open(&seal(), &key("a.html"), &new, &sealed), Err(BadValue::Integrity));
+        assert_eq!(Confirmation::open(&seal(), &key("b.html"), &old, &sealed), Err(BadValue::Integrity));
+        let as_header = Header::open(&seal(), &key("a.html"), &sealed);
+        assert_eq!(as_header, Err(BadValue::Integrity));
+    }
+
+    #[test]
+    fn what_is_sealed_but_makes_no_sense_is_refused() {
+        let good = header(meta(5, Some("a"), Some(9))).encode();
+        let mut unknown_encoding = good.clone();
+        unknown_encoding[0] = 2;
+        let mut two_texts_for_one_tag = good.clone();
+        two_texts_for_one_tag.truncate(good.len() - 3);
+        two_texts_for_one_tag.push(b'a');
+        for bytes in [vec![], good[..40].to_vec(), good[..50].to_vec(), unknown_encoding, two_texts_for_one_tag] {
+            let sealed = seal().seal(&Header::context(&key("a.html")), &bytes);
+            assert_eq!(Header::open(&seal(), &key("a.html"), &sealed), Err(BadValue::Format), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn headers_come_out_as_they_went_in(meta in metas(), stored: u64, digest: Digest) {
+            let header = Header { stored, digest, ..header(meta.clone()) };
+            let sealed = header.seal(&seal(), &key("a.html"));
+            prop_assert_eq!(Header::open(&seal(), &key("a.html"), &sealed), Ok(header));
+            let confirmed = confirmation().seal(&seal(), &key("a.html"), &meta);
+            prop_assert_eq!(Confirmation::open(&seal(), &key("a.html"), &meta, &confirmed), Ok(confirmation()));
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(bytes: Vec<u8>) {
+            let sealed = seal().seal(&Header::context(&key("a.html")), &bytes);
+            if let Ok(header) = Header::open(&seal(), &key("a.html"), &sealed) {
+                prop_assert_eq!(header.encode(), bytes.clone());
+            }
+            prop_assert!(Header::open(&seal(), &key("a.html"), &bytes).is_err());
+            prop_assert!(Confirmation::open(&seal(), &key("a.html"), &meta(5, None, None), &bytes).is_err());
+        }
+    }
+}

@@ -61,10 +61,10 @@ struct Glance {
 
 impl Shared {
     /// Asks for the lease of `key` for so long.
-    pub(in crate::cache) async fn lease(self: &Arc<Self>, key: &StorageKey, for_: Duration) -> Lease {
+    pub(in crate::cache) async fn lease(self: &Arc<Self>, key: &StorageKey, ttl: Duration) -> Lease {
         let token = token();
         let mut commands = pipe();
-        commands.cmd("SET").arg(self.core.names.lease(key)).arg(&token).arg("NX").arg("PX").arg(millis(for_));
+        commands.cmd("SET").arg(self.core.names.lease(key)).arg(&token).arg("NX").arg("PX").arg(millis(ttl));
         match self.core.run::<(Option<String>,)>(&commands).await {
             Ok((Some(_),)) => Lease::Mine(LeaseGuard { shared: Arc::clone(self), key: key.clone(), token }),
             Ok((None,)) => Lease::Others,

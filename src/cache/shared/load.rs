@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use redis::{FromRedisValue, Pipeline, pipe};
+use redis::{FromRedisValue, Pipeline, RedisError, pipe};
 
 use super::body::Unpacker;
 use super::header::{Confirmation, Header};
@@ -137,35 +137,35 @@ impl Core {
         Ok((header, confirmation))
     }
 
-    /// A small value; one that is no good counts as none, and goes as soon as a good one is kept.
-    pub(super) async fn record(&self, name: &str) -> Option<Bytes> {
+    /// Looks for a small value. Returns also what was judged where it is to be discarded.
+    pub(super) async fn record(&self, name: &str) -> (Option<Bytes>, Option<Vec<u8>>) {
         let stored = self.names.record(name);
         let mut commands = pipe();
         commands.cmd("GET").arg(&stored);
-        let sealed = match self.ask::<(Field,)>(&commands).await {
-            Ok((sealed,)) => sealed?,
-            Err(Missed::Bad(reason)) => {
-                self.is_bad(&stored, reason);
-                return None;
-            }
-            Err(_) => return None,
+        let (sealed, reason) = match self.ask::<(Field,)>(&commands).await {
+            Ok((Some(sealed),)) => match self.seal.judge(&record_context(name), &sealed) {
+                Ok(value) => return (Some(Bytes::copy_from_slice(value)), None),
+                Err(reason) => (sealed, reason),
+            },
+            Err(Missed::Bad(reason)) => (Vec::new(), reason),
+            Ok((None,)) | Err(_) => return (None, None),
         };
-        match self.seal.judge(&record_context(name), &sealed) {
-            Ok(value) => Some(Bytes::copy_from_slice(value)),
-            Err(reason) => {
-                self.is_bad(&stored, reason);
-                None
-            }
-        }
+        self.is_bad(&stored, reason);
+        (None, Some(sealed))
     }
 
     async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Missed> {
         self.client.run(commands).await.map_err(|failure| match failure {
             // Something else stands under the name; that is an answer.
-            Failure::Refused(error) if error.code() == Some("WRONGTYPE") => Missed::Bad(BadValue::Format),
+            Failure::Refused(error) if is_of_type(&error) => Missed::Bad(BadValue::Format),
             _ => Missed::NoAnswer,
         })
     }
+}
+
+fn is_of_type(error: &RedisError) -> bool {
+    let answers = error.clone().into_server_errors();
+    answers.is_some_and(|answers| answers.iter().any(|(_, answer)| answer.code() == "WRONGTYPE"))
 }
 
 /// What a small value is sealed for.

@@ -72,7 +72,7 @@ pub(super) struct Shared {
 /// What reading and writing both need.
 #[derive(Debug)]
 struct Core {
-    client: Arc<Client>,
+    client: Client,
     seal: Seal,
     names: Names,
     expire_after: Duration,
@@ -94,7 +94,7 @@ pub(super) struct Record {
 impl Shared {
     /// The tier behind `client`; its writes are worked off on the current runtime until it is dropped, and what waits
     /// then still is.
-    pub(super) fn new(client: Arc<Client>, options: SharedOptions, instruments: Arc<Instruments>) -> Arc<Self> {
+    pub(super) fn new(client: Client, options: SharedOptions, instruments: Arc<Instruments>) -> Arc<Self> {
         let core = Arc::new(Core {
             client,
             seal: Seal::new(options.integrity_key.as_ref(), &options.key_prefix),
@@ -157,9 +157,13 @@ impl Shared {
         self.push(&self.core.names.document(key), Work::Remove { key: key.clone() }, tell);
     }
 
-    /// A small value that [`Shared::keep_record`] has kept.
+    /// A small value that [`Shared::keep_record`] has kept; `None` also where Redis gave no answer.
     pub(super) async fn record(&self, name: &str) -> Option<Bytes> {
-        self.core.record(name).await
+        let (value, discard) = self.core.record(name).await;
+        if let Some(judged) = discard {
+            self.push(&self.core.names.record(name), Work::DiscardRecord { name: name.to_owned(), judged }, None);
+        }
+        value
     }
 
     /// Has a small value kept for so long.

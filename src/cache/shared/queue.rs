@@ -130,3 +130,85 @@ impl Drop for Place {
         self.instruments.shared_tier.queued(-1, -self.bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+
+    const BOUNDS: QueueBounds = QueueBounds { operations: 8, bytes: 1000 };
+
+    /// A queue whose work needs a permit, and what is done.
+    fn held() -> (Queue<u32>, Arc<Semaphore>, UnboundedReceiver<u32>) {
+        let (done, results) = unbounded_channel();
+        let go = Arc::new(Semaphore::new(0));
+        let gate = Arc::clone(&go);
+        let queue = Queue::new(BOUNDS, Arc::new(Instruments::new().unwrap()), move |number| {
+            let (gate, done) = (Arc::clone(&gate), done.clone());
+            async move {
+                gate.acquire().await.unwrap().forget();
+                let _ = done.send(number);
+            }
+        });
+        (queue, go, results)
+    }
+
+    #[tokio::test]
+    async fn work_on_one_name_is_done_in_its_order_also_after_the_end() {
+        let (queue, go, mut results) = held();
+        for number in 0..8 {
+            queue.push("page", number).unwrap();
+        }
+        drop(queue);
+        go.add_permits(8);
+        for number in 0..8 {
+            assert_eq!(results.recv().await, Some(number));
+        }
+        assert_eq!(results.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn work_on_other_names_does_not_wait() {
+        let (queue, go, mut results) = held();
+        let names: Vec<String> = (0..8).map(|number| number.to_string()).collect();
+        let lane = |name: &str| queue.lane(name).unwrap().clone();
+        let other = names.iter().find(|name| !lane(name).same_channel(&lane("page"))).unwrap();
+        queue.push("page", 1).unwrap();
+        queue.push(other, 2).unwrap();
+        // Both are under way before either is done.
+        while queue.lanes.iter().any(|lane| lane.capacity() < lane.max_capacity()) {
+            tokio::task::yield_now().await;
+        }
+        go.add_permits(2);
+        let mut done = [results.recv().await.unwrap(), results.recv().await.unwrap()];
+        done.sort_unstable();
+        assert_eq!(done, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded_by_their_bytes() {
+        let (queue, go, mut results) = held();
+        queue.push_body("a", 1, 600).unwrap();
+        assert_eq!(queue.push_body("b", 2, 401).unwrap_err().0, 2);
+        queue.push_body("b", 3, 400).unwrap();
+        assert!(queue.push_body("c", 4, 1).is_err());
+        let text = queue.instruments.prometheus().unwrap();
+        assert!(text.contains("callboard_cache_shared_queue_size_bytes 1000"), "{text}");
+        assert!(text.contains("callboard_cache_shared_queue_operations 2"), "{text}");
+        go.add_permits(2);
+        results.recv().await.unwrap();
+        results.recv().await.unwrap();
+        let _all = queue.bytes.acquire_many(1000).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn bodies_leave_places_for_what_has_none() {
+        let (queue, _go, _results) = held();
+        let bodies = (0..8).filter(|number| queue.push_body("a", *number, 1).is_ok()).count();
+        assert_eq!(bodies, 6);
+        assert!(queue.push("a", 7).is_ok());
+        assert!(queue.push("a", 8).is_ok());
+        assert_eq!(queue.push("a", 9).unwrap_err().0, 9);
+    }
+}

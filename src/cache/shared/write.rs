@@ -29,7 +29,12 @@ const RENEW: &str = "local held = redis.call('HGET', KEYS[1], ARGV[1]) \
 
 /// Removes what was judged, but not what was written since.
 const DISCARD: &str = "if redis.call('TYPE', KEYS[1]).ok ~= 'hash' \
-    or (redis.call('HGET', KEYS[1], ARGV[1]) or '') == ARGV[2] then return redis.call('DEL', KEYS[1]) end \
+    or (redis.call('HGET', KEYS[1], ARGV[2]) or '') == ARGV[1] then return redis.call('DEL', KEYS[1]) end \
+    return 0";
+
+/// The same for a small value.
+const DISCARD_RECORD: &str = "if redis.call('TYPE', KEYS[1]).ok ~= 'string' \
+    or redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end \
     return 0";
 
 /// Gives a lease up, if it is still ours.
@@ -64,6 +69,11 @@ pub(super) enum Work {
     Discard {
         key: StorageKey,
         judged: Field,
+    },
+    /// A small value that is no good.
+    DiscardRecord {
+        name: String,
+        judged: Vec<u8>,
     },
     Keep {
         name: String,
@@ -119,17 +129,12 @@ impl Core {
             Work::Remove { key } => self.remove(&self.names.document(&key)).await.map(|()| Some(SharedWrite::Removed)),
             Work::Discard { key, judged } => {
                 let judged = judged.unwrap_or_default();
-                let removed: i64 =
-                    self.script(DISCARD, &self.names.document(&key), &[HEADER.as_bytes(), &judged]).await?;
-                Ok((removed > 0).then_some(SharedWrite::Removed))
+                self.discard(DISCARD, &self.names.document(&key), &[&judged, HEADER.as_bytes()]).await
             }
-            Work::Keep { name, value, ttl } => {
-                let sealed = self.seal.seal(&record_context(&name), &value);
-                let mut commands = pipe();
-                let command = commands.cmd("SET").arg(self.names.record(&name)).arg(sealed.as_ref());
-                command.arg("PX").arg(millis(ttl)).ignore();
-                self.run::<()>(&commands).await.map(|()| Some(SharedWrite::Stored))
+            Work::DiscardRecord { name, judged } => {
+                self.discard(DISCARD_RECORD, &self.names.record(&name), &[&judged]).await
             }
+            Work::Keep { name, value, ttl } => self.keep(&name, &value, ttl).await,
             Work::Release { key, token } => {
                 self.script::<i64>(RELEASE, &self.names.lease(&key), &[token.as_bytes()]).await.map(|_| None)
             }
@@ -239,6 +244,19 @@ impl Core {
         let header = Header { meta, encoding, stored, digest }.seal(&self.seal, key);
         let command = commands.cmd("HSET").arg(target).arg(HEADER).arg(header.as_ref());
         command.arg(IDENTITY).arg(&identity).arg(CONFIRMATION).arg(confirmation.as_ref()).ignore();
+    }
+
+    async fn keep(&self, name: &str, value: &[u8], ttl: Duration) -> Written {
+        let sealed = self.seal.seal(&record_context(name), value);
+        let mut commands = pipe();
+        let command = commands.cmd("SET").arg(self.names.record(name)).arg(sealed.as_ref());
+        command.arg("PX").arg(millis(ttl)).ignore();
+        self.run::<()>(&commands).await.map(|()| Some(SharedWrite::Stored))
+    }
+
+    async fn discard(&self, script: &str, name: &str, arguments: &[&[u8]]) -> Written {
+        let removed: i64 = self.script(script, name, arguments).await?;
+        Ok((removed > 0).then_some(SharedWrite::Removed))
     }
 
     async fn remove(&self, name: &str) -> Result<(), Failure> {
