@@ -291,12 +291,12 @@ fn redis(
     origin: &Origin,
     trust: &Trust,
     instruments: &Arc<Instruments>,
-) -> Result<(Arc<redis::Client>, RedisOptions), StartError> {
+) -> Result<(redis::Client, RedisOptions), StartError> {
     let key_prefix = format!("{}{:08x}:", options.key_prefix, origin.fingerprint());
     let tier = RedisOptions { key_prefix, integrity_key: options.integrity_key.clone() };
     let client = redis::Client::new(options, trust, Arc::clone(instruments));
     let client = client.map_err(|error| StartError::Setup { what: "the Redis client", source: error.into() })?;
-    Ok((Arc::new(client), tier))
+    Ok((client, tier))
 }
 
 /// The client that reads key sets. It asks Backstage itself: through no proxy, as Backstage's own plugins do, and

@@ -98,7 +98,7 @@ impl DocCache {
     /// An empty cache in front of `storage`; with `redis`, what other replicas have fetched lies between the two.
     pub fn new(
         storage: Arc<Reader>,
-        redis: Option<(Arc<Client>, RedisOptions)>,
+        redis: Option<(Client, RedisOptions)>,
         options: Options,
         clock: Clock,
         instruments: Arc<Instruments>,
