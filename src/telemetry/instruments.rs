@@ -11,9 +11,9 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
-use super::LimitInstruments;
 use super::otlp::{Ending, MetricReader, SCOPE, Tallies};
 use super::requests::{RequestLabels, Requests};
+use super::{EventInstruments, LimitInstruments};
 
 /// Seconds. From a hit in memory (tens of microseconds) to a storage deadline.
 const DURATION_BUCKETS: [f64; 18] = [
@@ -106,6 +106,8 @@ pub struct MemoryUse {
 pub struct Instruments {
     /// Those of limits and connections.
     pub limits: LimitInstruments,
+    /// Those of the clouds' notifications.
+    pub events: EventInstruments,
     registry: Registry,
     meter: Meter,
     requests: Requests,
@@ -173,6 +175,7 @@ impl Instruments {
         let remembered_tokens = tokens.bind(&[KeyValue::new("result", "remembered")]);
         Ok(Self {
             limits: LimitInstruments::new(&meter),
+            events: EventInstruments::new(&meter),
             registry,
             requests: Requests::new(&meter),
             meter,

@@ -3,6 +3,7 @@
 mod auth;
 mod cache;
 mod client_certificates;
+mod events;
 mod external;
 mod limits;
 mod otlp;
@@ -28,6 +29,8 @@ pub struct Resolved {
     pub storage: crate::storage::Options,
     /// What is kept of them.
     pub cache: crate::cache::Options,
+    /// Who may tell of changed objects.
+    pub events: crate::events::Options,
     /// How much one caller may ask for.
     pub limits: crate::limit::Options,
     /// The listeners.
@@ -66,11 +69,12 @@ impl Loaded {
         let limits = limits::read(&mut reader);
         let auth = auth::read(&mut reader, &publisher.origin, certificates);
         let cache = cache::read(&mut reader);
+        let events = events::read(&mut reader, &auth.jwks);
         let (docs, storage) = storage::read(&mut reader, publisher);
         let pipeline = server::read_responses(&mut reader);
         let trust = tls::read_trust(&mut reader, self);
         let telemetry = telemetry::read(&mut reader, self);
-        let resolved = Resolved { docs, auth, storage, cache, limits, server, pipeline, trust, telemetry };
+        let resolved = Resolved { docs, auth, storage, cache, events, limits, server, pipeline, trust, telemetry };
         let Reader { effective, mut problems, warnings, .. } = reader;
         problems.extend(unknown::problems(&self.tree, &effective));
         if problems.is_empty() { Ok(Configuration { resolved, effective, warnings }) } else { Err(problems) }
