@@ -12,8 +12,6 @@ mod options;
 mod pub_sub;
 mod s3;
 mod sns;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

@@ -13,6 +13,8 @@ use crate::secret::Secret;
 /// A shorter secret could be guessed over the network some day.
 const SHORTEST_SECRET: usize = 16;
 
+const NONE: &str = "none";
+
 pub(super) fn read(reader: &mut Reader<'_>, jwks: &JwksOptions) -> Options {
     Options {
         topics: read_topics(reader),
@@ -51,22 +53,23 @@ fn read_event_bridge(reader: &mut Reader<'_>) -> Option<EventBridgeOptions> {
 fn read_pub_sub(reader: &mut Reader<'_>, jwks: &JwksOptions) -> Option<PubSubOptions> {
     const AUDIENCE: &str = "callboard.events.pubSub.audience";
     const ACCOUNT: &str = "callboard.events.pubSub.serviceAccount";
-    let (audience, account) = (none_or(reader, AUDIENCE, &TEXT), none_or(reader, ACCOUNT, &TEXT));
+    let is_none = |text: &String| text == NONE;
+    let (audience, account) = (or_none(reader, AUDIENCE, &TEXT, is_none), or_none(reader, ACCOUNT, &TEXT, is_none));
     if account.as_ref().is_some_and(|account| !account.contains('@')) {
         reader.wrong(ACCOUNT, "is no mail address: write for example callboard-push@project.iam.gserviceaccount.com");
     }
     // Each alone would let in tokens that Google has issued to anybody.
-    if account.is_some() && !reader.has(AUDIENCE) {
+    if account.is_some() && audience.is_none() {
         reader.wrong(AUDIENCE, format!("required where {ACCOUNT} is set: write what its tokens are made out to"));
     }
-    if audience.is_some() && !reader.has(ACCOUNT) {
+    if audience.is_some() && account.is_none() {
         reader.wrong(ACCOUNT, format!("required where {AUDIENCE} is set: write the push subscription's account"));
     }
     Some(PubSubOptions { audience: audience?, service_account: account?, jwks: jwks.clone() })
 }
 
 fn read_secret(reader: &mut Reader<'_>, key: &str) -> Option<Secret> {
-    let secret = none_or(reader, key, &SECRET)?;
+    let secret = or_none(reader, key, &SECRET, |secret| secret.expose() == NONE.as_bytes())?;
     let bytes = secret.expose();
     if bytes.len() < SHORTEST_SECRET {
         reader.wrong(key, format!("is too short: write {SHORTEST_SECRET} characters at least"));
@@ -78,11 +81,12 @@ fn read_secret(reader: &mut Reader<'_>, key: &str) -> Option<Secret> {
     Some(secret)
 }
 
-/// A setting without which its endpoint is not there.
-fn none_or<T>(reader: &mut Reader<'_>, key: &str, format: &Format<T>) -> Option<T> {
-    let value = reader.optional(key, format);
+/// A setting without which its endpoint is not there: `none` says so.
+fn or_none<T>(reader: &mut Reader<'_>, key: &str, format: &Format<T>, is_none: impl Fn(&T) -> bool) -> Option<T> {
+    let value = reader.optional(key, format).filter(|value| !is_none(value));
     if value.is_none() {
-        reader.effective.set(key, Json::Null, Origin::Default);
+        let origin = reader.origin(key).unwrap_or(Origin::Default);
+        reader.effective.set(key, Json::from(NONE), origin);
     }
     value
 }
@@ -131,8 +135,8 @@ mod tests {
             ("eventBridge: {secret: sh0rt}", "eventBridge.secret (app-config.yaml:2): is too short"),
             ("eventBridge: {header: 'a b'}", "\"a b\" is no name of a header"),
             ("eventGrid: {secret: 'has sp4ce in it, long as it is'}", "white space"),
-            ("pubSub: {audience: a}", "pubSub.serviceAccount: required where"),
-            ("pubSub: {serviceAccount: a@b}", "pubSub.audience: required where"),
+            ("pubSub: {audience: a}", "pubSub.serviceAccount (default): required where"),
+            ("pubSub: {serviceAccount: a@b}", "pubSub.audience (default): required where"),
             ("pubSub: {audience: a, serviceAccount: b}", "is no mail address"),
         ] {
             let told = problems(&events(text));
