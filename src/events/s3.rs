@@ -59,6 +59,7 @@ fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -118,5 +119,15 @@ mod tests {
             assert!(keys(&message).is_err(), "{message}");
         }
         assert!(changes("hello").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn anything_may_stand_in_a_message(text in ".{0,200}", key in ".{0,50}", name in "(s3:)?(ObjectCreated:Put|x|)") {
+            let _ = changes(&text);
+            if let Ok(keys) = keys(&json!({"Records": [record(&name, &key), text]})) {
+                prop_assert!(keys.iter().all(|key| !key.is_empty()));
+            }
+        }
     }
 }

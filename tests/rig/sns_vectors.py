@@ -23,6 +23,8 @@ TOPIC = "arn:aws:sns:eu-central-1:123456789012:docs"
 HOST = "https://sns.eu-central-1.amazonaws.com"
 NOW = "2026-11-20T12:00:00.719Z"
 
+LATER = "2026-11-21T13:00:00.000Z"
+
 NOTIFICATION = ["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"]
 CONFIRMATION = ["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
 
@@ -36,6 +38,12 @@ EVENT = {
     ]
 }
 
+EVENT_BRIDGE = {
+    "source": "aws.s3",
+    "detail-type": "Object Deleted",
+    "detail": {"bucket": {"name": "docs"}, "object": {"key": "a+b.html"}},
+}
+
 
 def main() -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -43,13 +51,43 @@ def main() -> None:
     for version in ["1", "2"]:
         for extra in [{}, {"Subject": "Amazon S3 Notification"}]:
             message = json.dumps(EVENT, indent=1, ensure_ascii=False)
-            messages.append(signed(key, version, NOTIFICATION, {"Type": "Notification", "Message": message} | extra))
+            messages.append(signed(key, version, NOTIFICATION, notification(message) | extra))
         for kind in ["SubscriptionConfirmation", "UnsubscribeConfirmation"]:
             url = f"{HOST}/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token=2336412f37fb"
-            extra = {"Type": kind, "Message": "You have chosen.\nTo confirm …", "Token": "2336412f37fb", "SubscribeURL": url}
-            messages.append(signed(key, version, CONFIRMATION, extra))
-    json.dump({"now": NOW, "certificate": certificate(key), "messages": messages}, sys.stdout, indent=2)
+            messages.append(signed(key, version, CONFIRMATION, subscription(kind, url)))
+    vectors = {"now": NOW, "certificate": certificate(key), "messages": messages}
+    vectors["later"] = signed(key, "2", NOTIFICATION, notification(json.dumps(EVENT)) | {"Timestamp": LATER})
+    vectors["notifications"] = [
+        {"expect": expect, "message": signed(key, "2", NOTIFICATION, notification(text))}
+        for expect, text in {
+            "docs/a+b.html": json.dumps(EVENT_BRIDGE),
+            "200 nothing": json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "docs"}),
+            "400 malformed": "Hello",
+        }.items()
+    ]
+    # What SNS would never sign: that it is signed is not all that counts.
+    vectors["confirmations"] = [
+        signed(key, "2", CONFIRMATION, subscription("SubscriptionConfirmation", url))
+        for url in [
+            f"https://evil.test/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token=2336412f37fb",
+            f"{HOST}/?Action=Publish&TopicArn={TOPIC}&Token=2336412f37fb",
+            f"{HOST}/?Action=ConfirmSubscription&Action=Publish&TopicArn={TOPIC}&Token=2336412f37fb",
+            f"{HOST}/?Action=ConfirmSubscription&TopicArn={TOPIC}2&Token=2336412f37fb",
+            f"{HOST}/?Action=ConfirmSubscription&Token=2336412f37fb",
+            f"{HOST}/other?Action=ConfirmSubscription&TopicArn={TOPIC}&Token=2336412f37fb",
+            f"http://{HOST.removeprefix('https://')}/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token=2336412f37fb",
+        ]
+    ]
+    json.dump(vectors, sys.stdout, indent=2)
     print()
+
+
+def notification(text: str) -> dict[str, str]:
+    return {"Type": "Notification", "Message": text}
+
+
+def subscription(kind: str, url: str) -> dict[str, str]:
+    return {"Type": kind, "Message": "You have chosen.\nTo confirm …", "Token": "2336412f37fb", "SubscribeURL": url}
 
 
 def signed(key, version: str, names: list[str], fields: dict[str, str]) -> dict[str, str]:

@@ -31,8 +31,10 @@ const FOREIGN: EventError = EventError::Foreign("The message's SigningCertURL is
 /// Who sends a message names the address of the certificate that makes it good. So nothing is asked but the host that
 /// belongs to a configured topic, over TLS that is verified like any other, and of its pages only those that are called
 /// as certificates are: what else that host answers may hold what a stranger made it say. The page must hold a
-/// certificate made out to SNS and good now. Whoever could put a certificate of their own in such a place would be SNS;
-/// AWS's SDK for Java asks for no more (`SnsMessageManager`), and the page holds no chain to verify.
+/// certificate made out to SNS and good now. Whoever could put a certificate of their own in such a place would be SNS.
+///
+/// What it is not held against is a chain of authorities: the page has none, the certificate alone is there. AWS's own
+/// SDK asks for no more (`CertificateRetriever` in `aws/aws-sdk-java-v2`).
 #[derive(Debug)]
 pub(super) struct Certificates {
     client: reqwest::Client,
@@ -112,7 +114,7 @@ impl Certificate {
         let certificates = trust::certificates(page).map_err(|_| GARBAGE)?;
         let der = certificates.first().ok_or(GARBAGE)?;
         let (_, certificate) = X509Certificate::from_der(der).map_err(|_| GARBAGE)?;
-        if !names(&certificate).any(|name| topic.signers().iter().any(|signer| signer == name)) {
+        if !names(&certificate).any(|name| topic.is_signer(name)) {
             return Err("The certificate at the message's SigningCertURL is not made out to SNS");
         }
         let validity = certificate.validity();

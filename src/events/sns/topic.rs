@@ -27,6 +27,7 @@ impl TopicArn {
         let domain = match partition {
             "aws" | "aws-us-gov" => "amazonaws.com",
             "aws-cn" => "amazonaws.com.cn",
+            "aws-eusc" => "amazonaws.eu",
             _ => return None,
         };
         let is_name = (1..=MAX_NAME).contains(&name.len())
@@ -50,9 +51,16 @@ impl TopicArn {
         format!("sns.{}.{}", self.region, self.domain)
     }
 
-    /// The names that the certificate of its signer may have: in most regions the first.
-    pub(super) fn signers(&self) -> [String; 2] {
-        [format!("sns.{}", self.domain), self.host()]
+    /// Whether `name` is one that the certificate of its signer has: in most regions it is the first, and AWS documents
+    /// the second; the others are in use in younger regions, in China and in GovCloud (`SnsHostProvider` in
+    /// `aws/aws-sdk-java-v2`).
+    pub(super) fn is_signer(&self, name: &str) -> bool {
+        let Self { region, domain, .. } = self;
+        name == format!("sns.{domain}")
+            || name == self.host()
+            || name == format!("sns-signing.{region}.{domain}")
+            || name == format!("sns-{region}.{domain}")
+            || (region.starts_with("us-gov-") && name == "sns-us-gov-west-1.amazonaws.com")
     }
 
     /// The address in `text`, if it is the host's own and in its usual form.
@@ -90,9 +98,29 @@ mod tests {
             ("arn:aws:sns:ap-southeast-12:123456789012:My_docs-1", "sns.ap-southeast-12.amazonaws.com"),
             ("arn:aws-cn:sns:cn-north-1:123456789012:docs", "sns.cn-north-1.amazonaws.com.cn"),
             ("arn:aws-us-gov:sns:us-gov-west-1:123456789012:docs", "sns.us-gov-west-1.amazonaws.com"),
+            ("arn:aws-eusc:sns:eusc-de-east-1:123456789012:docs", "sns.eusc-de-east-1.amazonaws.eu"),
         ] {
             let topic = TopicArn::parse(arn).unwrap();
             assert_eq!((topic.as_str(), topic.host()), (arn, host.to_owned()));
+        }
+    }
+
+    #[test]
+    fn signers_are_known_by_the_names_that_they_have_where_the_topic_is() {
+        for (partition, region, name, is_signer) in [
+            ("aws", "eu-central-1", "sns.amazonaws.com", true),
+            ("aws", "us-west-2", "sns.us-west-2.amazonaws.com", true),
+            ("aws", "us-west-2", "sns.us-west-1.amazonaws.com", false),
+            ("aws", "eu-central-2", "sns-signing.eu-central-2.amazonaws.com", true),
+            ("aws", "eu-central-2", "sns-signing.eu-central-1.amazonaws.com", false),
+            ("aws-cn", "cn-north-1", "sns-cn-north-1.amazonaws.com.cn", true),
+            ("aws-cn", "cn-north-1", "sns.amazonaws.com", false),
+            ("aws-us-gov", "us-gov-east-1", "sns-us-gov-west-1.amazonaws.com", true),
+            ("aws", "us-east-1", "sns-us-gov-west-1.amazonaws.com", false),
+            ("aws-eusc", "eusc-de-east-1", "sns-signing.eusc-de-east-1.amazonaws.eu", true),
+        ] {
+            let topic = TopicArn::parse(&format!("arn:{partition}:sns:{region}:123456789012:docs")).unwrap();
+            assert_eq!(topic.is_signer(name), is_signer, "{name} in {region}");
         }
     }
 

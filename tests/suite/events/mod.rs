@@ -1,5 +1,6 @@
 //! Notifications as the clouds send them: what is believed, and what is not.
 
+mod anything;
 mod cloud;
 mod pub_sub;
 mod secrets;

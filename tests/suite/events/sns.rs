@@ -51,6 +51,33 @@ impl Signed {
     }
 }
 
+#[tokio::test]
+async fn messages_of_s3_and_event_bridge_are_read_and_others_are_not() {
+    let signed = Signed::new().await;
+    for notification in vectors("signed")["notifications"].as_array().unwrap() {
+        assert_eq!(signed.verdict(&notification["message"]).await, notification["expect"].as_str().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn nothing_else_is_visited_on_a_signed_messages_word() {
+    let signed = Signed::new().await;
+    for message in vectors("signed")["confirmations"].as_array().unwrap() {
+        assert_eq!(signed.verdict(message).await, "403 foreign", "{message}");
+    }
+    assert_eq!(signed.scene.cloud.asked(), [PAGE]);
+}
+
+#[tokio::test]
+async fn a_certificate_is_looked_at_again_the_next_day() {
+    let signed = Signed::new().await;
+    assert_eq!(signed.verdict(&signed.message("Notification")).await, CHANGE);
+    signed.scene.hand.advance(Duration::from_secs(25 * 3600));
+    signed.scene.cloud.set(PAGE, Answer::Status(404));
+    assert_eq!(signed.verdict(&vectors("signed")["later"]).await, "401 untrusted");
+    assert_eq!(signed.fetched(), 2);
+}
+
 /// `2026-11-20T12:00:00.719Z`, of which the hour matters.
 fn humantime(text: &str) -> Timestamp {
     assert!(text.starts_with("2026-11-20T12:00:00"));
