@@ -19,10 +19,10 @@
 //!
 //! [`config`] turns Backstage's `app-config.yaml` and our section in it into what each room runs on; [`app`] wires the
 //! rooms together; [`cli`] is what a person types; [`admin`] shows metrics and health; [`sample`] is a site inside the
-//! binary for the first minute. [`redis`] speaks to Redis for the cache. [`clock`], [`secret`], [`chain`], [`trust`],
-//! [`breaker`] and [`unhashed`] are what all stand on: time as a value, values that never print, errors as the log shows
-//! them, which servers are believed to be who they say they are, what is left alone while it fails, and keys that are
-//! hashes already.
+//! binary for the first minute. [`events`] believes what clouds tell of changed objects, or does not. [`redis`] speaks to
+//! Redis for the cache. [`clock`], [`secret`], [`chain`], [`trust`], [`breaker`] and [`unhashed`] are what all stand on:
+//! time as a value, values that never print, errors as the log shows them, which servers are believed to be who they say
+//! they are, what is left alone while it fails, and keys that are hashes already.
 //!
 //! An import only ever points downward; `tests/suite/architecture.rs` holds the floors.
 
@@ -36,6 +36,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod docs;
+pub mod events;
 pub mod http;
 pub mod limit;
 pub mod pipeline;

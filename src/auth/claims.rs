@@ -28,6 +28,11 @@ impl Claims {
         self.0.get(name).and_then(Value::as_str)
     }
 
+    /// Whether a claim is there and true.
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        self.0.get(name) == Some(&Value::Bool(true))
+    }
+
     /// `sub`, which no kind of token does without.
     pub(super) fn subject(&self) -> Result<&str, AuthError> {
         match self.present("sub") {

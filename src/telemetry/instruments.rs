@@ -14,7 +14,7 @@ use prometheus::{Registry, TextEncoder};
 use super::otlp::{Ending, MetricReader, SCOPE, Tallies};
 use super::requests::{RequestLabels, Requests};
 use super::storage::{BreakerInstruments, StorageOperation, storage_labels};
-use super::{LimitInstruments, RedisInstruments, SharedTierInstruments};
+use super::{EventInstruments, LimitInstruments, RedisInstruments, SharedTierInstruments};
 
 /// Seconds. From a hit in memory (tens of microseconds) to a storage deadline.
 const DURATION_BUCKETS: [f64; 18] = [
@@ -86,6 +86,8 @@ pub struct Instruments {
     pub storage_breaker: BreakerInstruments,
     /// Those of Redis.
     pub redis: RedisInstruments,
+    /// Those of the clouds' notifications.
+    pub events: EventInstruments,
     registry: Registry,
     meter: Meter,
     requests: Requests,
@@ -156,6 +158,7 @@ impl Instruments {
             shared_tier: SharedTierInstruments::new(&meter),
             storage_breaker: BreakerInstruments::new(&meter),
             redis: RedisInstruments::new(&meter),
+            events: EventInstruments::new(&meter),
             registry,
             requests: Requests::new(&meter),
             meter,

@@ -2,6 +2,7 @@
 //! people always, over OTLP where a receiver is configured.
 
 mod access_log;
+mod events;
 mod instruments;
 mod limits;
 mod lines;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use access_log::{AccessLine, AccessLog, truncated};
+pub use events::{EventInstruments, EventResult, EventSource};
 pub use instruments::{Handshake, Instruments, MemoryUse};
 pub use limits::{ConnectionError, LimitInstruments, LimitReason, ListenerName};
 pub use log::ProgramLog;

@@ -10,6 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["telemetry"],
     &["auth", "limit", "redis", "storage"],
     &["cache"],
+    &["events"],
     &["pipeline"],
     &["server"],
     &["admin"],

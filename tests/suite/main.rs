@@ -15,6 +15,7 @@ mod bad_input;
 mod cli;
 mod client_certificates;
 mod documents;
+mod events;
 mod flights;
 mod floods;
 mod hosts;

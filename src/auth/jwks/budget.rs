@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(10);
 ///
 /// It is a generic cell rate algorithm: all there is to keep is when the budget will be full again.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     full_again_at: Mutex<Timestamp>,
     burst: u32,
     every: Duration,
@@ -25,12 +25,12 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Ten in any 60 seconds.
-    pub(super) const fn ten_a_minute() -> Self {
+    pub const fn ten_a_minute() -> Self {
         Self::new(BURST, EVERY)
     }
 
     /// `burst` at once, and one more `every` so often.
-    pub(super) const fn new(burst: u32, every: Duration) -> Self {
+    pub const fn new(burst: u32, every: Duration) -> Self {
         Self { full_again_at: Mutex::new(Timestamp::from_millis(0)), burst, every }
     }
 
@@ -40,7 +40,11 @@ impl Budget {
     }
 
     /// Takes one, or says how long it is until there is one again.
-    pub(super) fn take(&self, now: Timestamp) -> Result<(), Duration> {
+    ///
+    /// # Errors
+    ///
+    /// Where there is none just now.
+    pub fn take(&self, now: Timestamp) -> Result<(), Duration> {
         let full_again_at = &mut *self.lock();
         *full_again_at = self.with_one_more(full_again_at, now)?;
         Ok(())

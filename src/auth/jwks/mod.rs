@@ -9,5 +9,6 @@ mod state;
 mod strangers;
 mod unknown_kids;
 
+pub use budget::Budget;
 pub use fetch::FetchError;
 pub(super) use source::{Issuers, KeySource};

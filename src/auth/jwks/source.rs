@@ -22,6 +22,11 @@ pub(in crate::auth) enum KeySource {
 }
 
 impl KeySource {
+    /// The keys that are published at `url`.
+    pub(in crate::auth) fn published(url: Url, client: reqwest::Client, clock: Clock, options: JwksOptions) -> Self {
+        Self::Published(Arc::new(Endpoint::new(url, client, clock, options)))
+    }
+
     /// Verifies the signature of a token that names `issuer` as its issuer. It is good until the keys are read again,
     /// which may find that one was withdrawn; `None` for keys that can't be.
     pub(in crate::auth) async fn verify(&self, jws: &Jws<'_>, issuer: &str) -> Result<Option<Timestamp>, AuthError> {

@@ -3,6 +3,7 @@
 mod auth;
 mod cache;
 mod client_certificates;
+mod events;
 mod external;
 mod limits;
 mod otlp;
@@ -32,6 +33,8 @@ pub struct Resolved {
     pub cache: crate::cache::Options,
     /// The Redis that documents are shared through, where there is one.
     pub redis: Option<crate::redis::Options>,
+    /// Who may tell of changed objects.
+    pub events: crate::events::Options,
     /// How much one caller may ask for.
     pub limits: crate::limit::Options,
     /// The listeners.
@@ -71,11 +74,13 @@ impl Loaded {
         let auth = auth::read(&mut reader, &publisher.origin, certificates);
         let cache = cache::read(&mut reader);
         let redis = redis::read(&mut reader, self);
+        let events = events::read(&mut reader, &auth.jwks);
         let (docs, storage) = storage::read(&mut reader, publisher);
         let pipeline = server::read_responses(&mut reader);
         let trust = tls::read_trust(&mut reader, self);
         let telemetry = telemetry::read(&mut reader, self);
-        let resolved = Resolved { docs, auth, storage, cache, redis, limits, server, pipeline, trust, telemetry };
+        let resolved =
+            Resolved { docs, auth, storage, cache, redis, events, limits, server, pipeline, trust, telemetry };
         let Reader { effective, mut problems, warnings, .. } = reader;
         problems.extend(unknown::problems(&self.tree, &effective));
         if problems.is_empty() { Ok(Configuration { resolved, effective, warnings }) } else { Err(problems) }

@@ -97,7 +97,12 @@ impl Authority {
 
     /// A server that takes TLS off and passes everything on to `to`, under the name `localhost`.
     pub async fn relay(&self, to: SocketAddr) -> SocketAddr {
-        let pair = self.server(&["localhost", "127.0.0.1"]);
+        self.relay_as(&["localhost", "127.0.0.1"], to).await
+    }
+
+    /// The same, under other names.
+    pub async fn relay_as(&self, names: &[&str], to: SocketAddr) -> SocketAddr {
+        let pair = self.server(names);
         let config = ServerConfig::builder_with_provider(callboard::trust::provider())
             .with_safe_default_protocol_versions()
             .unwrap()

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// Building the site with MkDocs and publishing it takes about ten seconds; a clean machine may be slow.
@@ -35,6 +35,20 @@ impl Server {
             command.env("KEYS_FILE", file);
         }
         Self::spawn(command).await
+    }
+
+    /// moto's S3 and SNS, with a bucket that tells `endpoint` of its objects.
+    pub async fn sns(endpoint: &str) -> Self {
+        let mut command = Command::new(tools().join("venv/bin/python"));
+        command.arg(tests().join("rig/sns_rig.py")).arg(endpoint).stderr(Stdio::null());
+        Self::spawn(command).await
+    }
+
+    /// Says a line to it.
+    pub async fn tell(&mut self, line: &str) {
+        let input = self.process.stdin.as_mut().unwrap();
+        input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        input.flush().await.unwrap();
     }
 
     /// A text in what it said when it was ready.
