@@ -13,12 +13,13 @@ use callboard::cache::DocCache;
 use callboard::clock::Clock;
 use callboard::config::{self, Environment, Resolved, Sources};
 use callboard::docs::Locator;
+use callboard::events::Events;
 use callboard::http::cache_status::CacheOutcome;
 use callboard::http::conditional::{self, Validators};
 use callboard::http::etag::ETag;
 use callboard::http::range;
 use callboard::limit::{Address, Limiter};
-use callboard::pipeline::{Body, Health, Journey, Rooms};
+use callboard::pipeline::{Body, Health, Journey, Operations, Rooms};
 use callboard::storage::Reader;
 use callboard::telemetry::{AccessLog, Instruments, RequestLabels};
 use callboard::{app, sample};
@@ -170,15 +171,17 @@ fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Res
     } else {
         AccessLog::off(Arc::clone(&instruments))
     };
+    let trust = app::trust(&resolved.trust)?;
+    let locator = Locator::new(resolved.docs);
+    let cache = DocCache::new(Arc::clone(&storage), None, resolved.cache, Clock::System, Arc::clone(&instruments));
     let rooms = Rooms {
-        authenticator: Authenticator::new(
-            resolved.auth,
-            Clock::System,
-            app::key_set_client(&app::trust(&resolved.trust)?)?,
-        ),
+        authenticator: Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&trust)?),
         limiter: Arc::new(Limiter::new(resolved.limits, &Clock::System)),
-        locator: Locator::new(resolved.docs),
-        cache: DocCache::new(Arc::clone(&storage), None, resolved.cache, Clock::System, Arc::clone(&instruments)),
+        operations: Arc::new(Operations::new(Arc::clone(&cache), locator.clone(), Vec::new())),
+        events: Events::new(resolved.events, Clock::System, app::key_set_client(&trust)?, Arc::clone(&instruments)),
+        bucket: None,
+        locator,
+        cache,
         health: Arc::new(Health::new(storage)),
         instruments,
         access_log,

@@ -16,8 +16,9 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::docs::{Locator, StorageKey};
+use crate::events::Events;
 use crate::limit::Limiter;
-use crate::pipeline::{Health, Journey, Rooms};
+use crate::pipeline::{Health, Journey, Operations, Rooms};
 use crate::redis;
 use crate::sample;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
@@ -136,17 +137,23 @@ impl App {
         let limiter = Arc::new(Limiter::new(resolved.limits, &clock));
         let locator = Locator::new(resolved.docs);
         let probe = locator.probe();
+        let purgers = resolved.pipeline.purgers.clone();
+        let operations = Arc::new(Operations::new(Arc::clone(&cache), locator.clone(), purgers));
+        let events = Events::new(resolved.events, clock.clone(), key_set_client(trust)?, Arc::clone(&instruments));
         let rooms = Rooms {
             authenticator: Authenticator::new(resolved.auth, clock, key_set_client(trust)?),
             limiter: Arc::clone(&limiter),
             locator,
             cache: Arc::clone(&cache),
+            operations: Arc::clone(&operations),
+            events,
+            bucket: resolved.storage.origin.bucket().map(str::to_owned),
             health: Arc::clone(&health),
             instruments: Arc::clone(&instruments),
             access_log,
         };
         let journey = Journey::new(rooms, resolved.pipeline).traced(telemetry.tracing.clone());
-        let admin = Admin::new(Arc::clone(&health), Arc::clone(&instruments));
+        let admin = Admin::new(Arc::clone(&health), operations, Arc::clone(&instruments));
         Ok(Self {
             journey: Arc::new(journey),
             admin: Arc::new(admin),

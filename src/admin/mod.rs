@@ -1,4 +1,4 @@
-//! The admin listener: metrics and health, for operators and their machines. No documents, no credential; it is bound to
+//! The admin listener: metrics, health, purging and warming, for operators and their machines. No documents, no credential; it is bound to
 //! loopback unless the operator says otherwise.
 
 use std::sync::Arc;
@@ -8,26 +8,29 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::limit::Address;
-use crate::pipeline::{Body, Health};
+use crate::pipeline::{Body, Health, Operations};
 use crate::server::Handler;
 use crate::telemetry::Instruments;
 
 const INDEX: &str = "Callboard admin\n\n\
     /metrics                          metrics for Prometheus\n\
     /.backstage/health/v1/liveness    200 while the program runs\n\
-    /.backstage/health/v1/readiness   200 once storage has answered, 503 while shutting down\n";
+    /.backstage/health/v1/readiness   200 once storage has answered, 503 while shutting down\n\
+    /.callboard/v1/purge              POST ?entity=, ?prefix= or ?all=true: what is held is confirmed before it is served\n\
+    /.callboard/v1/warm               POST ?entity= or ?all=true: sites are fetched before anyone reads them\n";
 
 /// Answers on the admin listener.
 #[derive(Debug)]
 pub struct Admin {
     health: Arc<Health>,
+    operations: Arc<Operations>,
     instruments: Arc<Instruments>,
 }
 
 impl Admin {
-    /// An admin handler that shows these.
-    pub fn new(health: Arc<Health>, instruments: Arc<Instruments>) -> Self {
-        Self { health, instruments }
+    /// An admin handler that shows and does these.
+    pub fn new(health: Arc<Health>, operations: Arc<Operations>, instruments: Arc<Instruments>) -> Self {
+        Self { health, operations, instruments }
     }
 
     fn respond(&self, method: &Method, path: &str) -> Response<Body> {
@@ -60,7 +63,12 @@ impl Admin {
 
 impl Handler for Admin {
     async fn answer(&self, request: Request<Incoming>, _client: Address) -> Response<Body> {
-        self.respond(request.method(), request.uri().path())
+        // A body has nothing to say here, and is not read.
+        let (head, _) = request.into_parts();
+        match self.operations.answer(&head).await {
+            Some(response) => response,
+            None => self.respond(&head.method, head.uri.path()),
+        }
     }
 }
 

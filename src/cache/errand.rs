@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::{Failure, Provenance};
-use super::flight::Rumour;
+use super::flight::{Rumour, Wanted};
 use super::freshness::{Excuse, Freshness};
 use super::hearing::Epoch;
 use super::shared::{Confirmation, Lease, LeaseGuard, Loaded, Record, Shared, Waited};
@@ -29,16 +29,24 @@ pub(super) enum Errand {
     Reader,
     /// Readers are served what is held meanwhile: it may wait, and takes no place from those who can't.
     Behind,
+    /// Nobody has asked for it yet: it waits for everyone, unless a reader comes to wait for it.
+    Leisure,
     /// To hear from storage itself how things are, whatever the tiers hold.
     Check,
 }
 
 impl DocCache {
     /// One fetch for all who wait.
-    pub(super) async fn run(self: Arc<Self>, key: StorageKey, errand: Errand, rumour: Rumour) -> Landing {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        key: StorageKey,
+        errand: Errand,
+        rumour: Rumour,
+        wanted: Wanted,
+    ) -> Landing {
         let site = self.site_of(&key).await;
         if errand == Errand::Check {
-            return self.ask_storage(key, errand, &site, &rumour).await;
+            return self.ask_storage(key, errand, &site, &rumour, &wanted).await;
         }
         // Another flight may have landed between the request's look and this take-off.
         let held = self.memory.get(&key);
@@ -57,7 +65,7 @@ impl DocCache {
                 }
             }
         }
-        let landing = self.ask_storage(key, errand, &site, &rumour).await;
+        let landing = self.ask_storage(key, errand, &site, &rumour, &wanted).await;
         // Not before what was fetched is on its way to Redis.
         drop(lease);
         landing
@@ -73,7 +81,7 @@ impl DocCache {
     /// What Redis has of a document, where that will do. What will not do is held all the same: storage may only have to
     /// confirm it.
     async fn ask_redis(
-        &self,
+        self: &Arc<Self>,
         shared: &Shared,
         key: &StorageKey,
         held: Option<&Arc<Entry>>,
@@ -87,7 +95,7 @@ impl DocCache {
     }
 
     fn promote(
-        &self,
+        self: &Arc<Self>,
         key: &StorageKey,
         held: Option<&Arc<Entry>>,
         loaded: Loaded,
@@ -125,6 +133,7 @@ impl DocCache {
         if outcome.is_some() || held.is_none_or(|held| held.confirmed_at < entry.confirmed_at) {
             self.memory.put(key.clone(), Arc::clone(&entry));
             site.is_published(now);
+            self.visited(site);
         }
         outcome.map(|outcome| Landed { entry, outcome })
     }
@@ -132,7 +141,7 @@ impl DocCache {
     /// Waits, for a while, for another replica that fetches the same document; else the lease to fetch it, as far as Redis
     /// gives one.
     async fn ask_for_lease(
-        &self,
+        self: &Arc<Self>,
         shared: &Arc<Shared>,
         key: &StorageKey,
         site: &Arc<Site>,
@@ -160,6 +169,7 @@ impl DocCache {
         errand: Errand,
         site: &Arc<Site>,
         rumour: &Rumour,
+        wanted: &Wanted,
     ) -> Landing {
         let held = self.memory.get(&key);
         let known = held.as_ref().and_then(|entry| entry.meta.etag.as_ref());
@@ -174,6 +184,7 @@ impl DocCache {
         let fetched = match errand {
             Errand::Reader => self.storage.fetch(&key, known, largest).await,
             Errand::Behind | Errand::Check => self.storage.fetch_behind(&key, known, largest).await,
+            Errand::Leisure => self.storage.fetch_at_leisure(&key, known, largest, wanted.by_reader()).await,
         };
         if key.is_metadata() {
             self.hear_of_metadata(site, &fetched, held.as_deref(), &mut from);
@@ -243,6 +254,7 @@ impl DocCache {
         }
         if entry.is_present() {
             entry.site.is_published(self.clock.now());
+            self.visited(&entry.site);
         }
         if is_changed && !key.is_metadata() {
             self.found_changed(&entry.site);

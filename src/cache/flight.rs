@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::docs::StorageKey;
 use crate::storage::ObjectMeta;
@@ -22,6 +22,7 @@ type Airborne<T> = HashMap<StorageKey, Flight<T>>;
 struct Flight<T> {
     landing: watch::Receiver<Option<T>>,
     rumour: Rumour,
+    wanted: Wanted,
 }
 
 /// What other replicas have said about a document while it was being fetched.
@@ -35,6 +36,17 @@ impl Rumour {
     /// Whether somebody has found another version than this, or none.
     pub(super) fn is_of_another_than(&self, version: Option<&ObjectMeta>) -> bool {
         lock(&self.0).as_ref().is_some_and(|said| said.as_ref() != version)
+    }
+}
+
+/// Tells a flight that took off at leisure that a reader waits for it by now.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted(Arc<Notify>);
+
+impl Wanted {
+    /// Comes back once a reader waits. Only the flight itself waits for it.
+    pub(super) async fn by_reader(&self) {
+        self.0.notified().await;
     }
 }
 
@@ -60,25 +72,29 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         }
     }
 
-    /// Boards the flight for `key`; where there is none, `work` becomes one, as a task of its own.
-    pub(super) fn join<F>(&self, key: &StorageKey, work: impl FnOnce(Rumour) -> F) -> Ticket<T>
+    /// Boards the flight for `key`, for somebody who waits if `is_reader`; where there is none, `work` becomes one, as a
+    /// task of its own.
+    pub(super) fn join<F>(&self, key: &StorageKey, is_reader: bool, work: impl FnOnce(Rumour, Wanted) -> F) -> Ticket<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
         let mut airborne = lock(&self.airborne);
         let vacant = match airborne.entry(key.clone()) {
             Entry::Occupied(flight) => {
+                if is_reader {
+                    flight.get().wanted.0.notify_one();
+                }
                 return Ticket { is_leader: false, landing: flight.get().landing.clone() };
             }
             Entry::Vacant(vacant) => vacant,
         };
         let (land, landing) = watch::channel(None);
-        let rumour = Rumour::default();
-        vacant.insert(Flight { landing: landing.clone(), rumour: rumour.clone() });
+        let (rumour, wanted) = (Rumour::default(), Wanted::default());
+        vacant.insert(Flight { landing: landing.clone(), rumour: rumour.clone(), wanted: wanted.clone() });
         drop(airborne);
         let departure = Departure { airborne: Arc::clone(&self.airborne), key: key.clone() };
         // What the flight does is told below the span of the request that it took off for.
-        let (work, scope) = (work(rumour), Scope::current());
+        let (work, scope) = (work(rumour, wanted), Scope::current());
         tokio::spawn(async move {
             let result = scope.run(work).await;
             // Gone from the map before anyone hears of it: whoever asks after that finds the cache filled.
@@ -134,7 +150,7 @@ mod tests {
         let go = Arc::new(Notify::new());
         let tickets: Vec<_> = (0..1000)
             .map(|_| {
-                flights.join(&key(), |_| {
+                flights.join(&key(), true, |_, _| {
                     let (runs, go) = (Arc::clone(&runs), Arc::clone(&go));
                     async move {
                         runs.fetch_add(1, Ordering::SeqCst);
@@ -158,24 +174,41 @@ mod tests {
         let flights = Flights::default();
         let go = Arc::new(Notify::new());
         let waits = Arc::clone(&go);
-        let leader = flights.join(&key(), |_| async move {
+        let leader = flights.join(&key(), true, |_, _| async move {
             waits.notified().await;
             7
         });
-        let waiter = flights.join(&key(), |_| async { 8 });
+        let waiter = flights.join(&key(), true, |_, _| async { 8 });
         drop(leader);
         go.notify_one();
         assert_eq!(waiter.land().await, Some(7));
     }
 
     #[tokio::test]
+    async fn a_flight_at_leisure_hears_of_the_first_reader_and_of_nobody_else() {
+        let flights = Flights::default();
+        let leader = flights.join(&key(), false, |_, wanted| async move {
+            wanted.by_reader().await;
+            7
+        });
+        let other = flights.join(&key(), false, |_, _| async { 8 });
+        tokio::task::yield_now().await;
+        assert!(leader.landing.borrow().is_none());
+        let reader = flights.join(&key(), true, |_, _| async { 9 });
+        assert!(!reader.is_leader);
+        for ticket in [leader, other, reader] {
+            assert_eq!(ticket.land().await, Some(7));
+        }
+    }
+
+    #[tokio::test]
     async fn a_panic_reaches_every_waiter_and_leaves_nothing_behind() {
         let flights: Flights<u8> = Flights::default();
-        let leader = flights.join(&key(), |_| async { panic!("the fetch dies") });
-        let waiter = flights.join(&key(), |_| async { 8 });
+        let leader = flights.join(&key(), true, |_, _| async { panic!("the fetch dies") });
+        let waiter = flights.join(&key(), true, |_, _| async { 8 });
         assert_eq!(leader.land().await, None);
         assert_eq!(waiter.land().await, None);
-        let next = flights.join(&key(), |_| async { 9 });
+        let next = flights.join(&key(), true, |_, _| async { 9 });
         assert!(next.is_leader);
         assert_eq!(next.land().await, Some(9));
     }

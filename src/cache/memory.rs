@@ -18,12 +18,14 @@ pub(super) struct Memory {
     entries: Cache<StorageKey, Arc<Entry>>,
 }
 
+/// Bytes that an entry takes.
+pub(super) fn weight(key: &StorageKey, entry: &Entry) -> u64 {
+    (OVERHEAD + key.as_str().len() + entry.body_bytes()) as u64
+}
+
 impl Memory {
     pub(super) fn new(max_bytes: u64) -> Self {
-        let weigher = |key: &StorageKey, entry: &Arc<Entry>| {
-            let bytes = OVERHEAD + key.as_str().len() + entry.body_bytes();
-            u32::try_from(bytes).unwrap_or(u32::MAX)
-        };
+        let weigher = |key: &StorageKey, entry: &Arc<Entry>| u32::try_from(weight(key, entry)).unwrap_or(u32::MAX);
         Self { entries: Cache::builder().max_capacity(max_bytes).weigher(weigher).build() }
     }
 

@@ -8,6 +8,9 @@
 //! 2. [`DocCache::fetch`]: an old copy where the rules excuse it, else one flight (`flight.rs`) for all who wait;
 //! 3. the flight's errand (`errand.rs`): Redis, then storage, then both tiers;
 //! 4. `replicas.rs`: what one replica finds, the others hear, and doubt what they hold.
+//!
+//! Beside readers there are operators, who purge (`purge.rs`) and warm (`warm.rs`), and clouds that tell of changed objects
+//! (`touch.rs`).
 
 mod entry;
 mod errand;
@@ -22,6 +25,8 @@ mod replicas;
 pub mod shared;
 mod site;
 mod sites;
+mod touch;
+mod warm;
 mod watch;
 
 use std::sync::Arc;
@@ -39,6 +44,7 @@ use crate::telemetry::Instruments;
 pub use entry::{Content, Entry};
 pub use options::{Options, RedisOptions};
 pub use purge::{Purged, Replicas};
+pub use warm::{Warmed, WhichSites};
 
 use errand::Errand;
 use flight::{Flights, Ticket};
@@ -47,6 +53,8 @@ use hearing::Hearing;
 use memory::Memory;
 use shared::Shared;
 use sites::Sites;
+use touch::Strangers;
+use warm::Warmings;
 
 /// How long a reader waits for storage to confirm an old copy before it is served unconfirmed.
 const PATIENCE_WITH_COPY: Duration = Duration::from_secs(1);
@@ -61,6 +69,8 @@ pub struct DocCache {
     memory: Memory,
     flights: Flights<Landing>,
     sites: Sites,
+    strangers: Strangers,
+    warmings: Warmings,
     hearing: Hearing,
     /// The tier that all replicas share, where there is one.
     shared: Option<Arc<Shared>>,
@@ -111,6 +121,8 @@ impl DocCache {
             memory,
             flights: Flights::default(),
             sites: Sites::default(),
+            strangers: Strangers::default(),
+            warmings: Warmings::new(storage.most_at_leisure()),
             hearing: if shared.is_some() { Hearing::of_others() } else { Hearing::alone() },
             shared,
             id: rand::random(),
@@ -183,7 +195,8 @@ impl DocCache {
 
     /// Boards the flight that fetches `key`.
     fn take_off(self: &Arc<Self>, key: &StorageKey, errand: Errand) -> Ticket<Landing> {
-        self.flights.join(key, |rumour| Arc::clone(self).run(key.clone(), errand, rumour))
+        let work = |rumour, wanted| Arc::clone(self).run(key.clone(), errand, rumour, wanted);
+        self.flights.join(key, errand == Errand::Reader, work)
     }
 
     /// What memory holds that is fresh now that its site has been looked at.

@@ -33,7 +33,22 @@ pub(super) struct Site {
     /// When to look again; never, while there is nothing in it.
     due_at: AtomicU64,
     is_failing: AtomicBool,
+    /// Whether the rest of it has been fetched for its first visitor, or is being.
+    is_warming: AtomicBool,
+    /// When a change that was told of began a generation last, or is going to.
+    touched_at: AtomicU64,
     version: Mutex<Version>,
+}
+
+/// When a change begins a new generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Touch {
+    /// At once.
+    Now,
+    /// So much later.
+    In(Duration),
+    /// With one before it that has not begun yet.
+    Awaited,
 }
 
 /// What storage said of a site's metadata.
@@ -72,6 +87,8 @@ impl Site {
             checked_at: AtomicU64::new(0),
             due_at: AtomicU64::new(NEVER),
             is_failing: AtomicBool::new(false),
+            is_warming: AtomicBool::new(false),
+            touched_at: AtomicU64::new(0),
             version: Mutex::new(Version::Unknown),
         }
     }
@@ -168,6 +185,37 @@ impl Site {
             && self.due_at.load(Ordering::Relaxed) != NEVER
             && now.since(checked_at) > publish_check * 2
             && !self.is_failing.load(Ordering::Relaxed)
+    }
+
+    /// Whether its files have been fetched for its first visitor, or are being.
+    pub(super) fn is_warming(&self) -> bool {
+        self.is_warming.load(Ordering::Relaxed)
+    }
+
+    /// Takes it on oneself to fetch its files; whether one is the first.
+    pub(super) fn begin_warming(&self) -> bool {
+        !self.is_warming.swap(true, Ordering::Relaxed)
+    }
+
+    /// Decides when a change that was told of at `now` begins a new generation: once a second at most, and once after the
+    /// last change.
+    pub(super) fn touch(&self, now: Timestamp) -> Touch {
+        const PAUSE: Duration = Duration::from_secs(1);
+        let plan = |last: u64| {
+            let last = Timestamp::from_millis(last);
+            // One that lies ahead further than any does was planned by a clock that has been set back since.
+            if last.plus(PAUSE) <= now || last > now.plus(PAUSE) {
+                return Some(now.as_millis());
+            }
+            (last <= now).then(|| last.plus(PAUSE).as_millis())
+        };
+        match self.touched_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, plan) {
+            Err(_) => Touch::Awaited,
+            Ok(before) => match plan(before).map(Timestamp::from_millis) {
+                Some(at) if at > now => Touch::In(at.since(now)),
+                _ => Touch::Now,
+            },
+        }
     }
 
     /// Takes in what storage says of its metadata at `now`.

@@ -49,7 +49,7 @@ impl DocCache {
     }
 
     /// Looks at a site behind everyone's back, where that is due and nobody else does.
-    fn look(self: &Arc<Self>, site: &Arc<Site>, now: Timestamp) {
+    pub(super) fn look(self: &Arc<Self>, site: &Arc<Site>, now: Timestamp) {
         if !self.options.publish_check.is_zero() && site.claim(now) {
             tokio::spawn(Arc::clone(self).check(Arc::clone(site)));
         }

@@ -4,8 +4,11 @@ mod check;
 mod config;
 mod health;
 mod output;
+mod purge;
+mod running;
 mod serve;
 mod token;
+mod warm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +68,14 @@ enum Command {
     ///
     /// Exits with 0 if it is well, with 1 if it is not or does not answer. For container health checks.
     Health(health::Arguments),
+    /// Have a running Callboard confirm sites with storage before it serves them again.
+    ///
+    /// Asks the one on this machine with this configuration by its admin listener, or another by --url.
+    Purge(purge::Arguments),
+    /// Have the Callboard that runs on this machine with this configuration fetch sites before anyone reads them.
+    ///
+    /// Fills its memory and, where there is one, Redis. Ctrl-C ends it.
+    Warm(warm::Arguments),
     /// Make a key and a plugin token for local trials.
     Token(token::Arguments),
 }
@@ -95,6 +106,8 @@ pub fn run() -> ExitCode {
         Command::Check => check::run(config),
         Command::Config(arguments) => config::run(config, &arguments),
         Command::Health(arguments) => health::run(config, &arguments),
+        Command::Purge(arguments) => purge::run(config, arguments),
+        Command::Warm(arguments) => warm::run(config, &arguments),
         Command::Token(arguments) => token::run(&arguments),
     };
     match done {

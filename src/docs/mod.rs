@@ -1,11 +1,13 @@
 //! The domain, without I/O: which URL means which file of which site, and what kind of file it is.
 
+mod entity_ref;
 mod fingerprint;
 mod media_type;
 mod options;
 mod route;
 mod storage_key;
 
+pub use entity_ref::{EntityRef, NoEntityRef};
 pub use fingerprint::is_fingerprinted;
 pub use media_type::media_type;
 pub use options::Options;

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::storage_key::METADATA_FILE;
-use super::{Options, StorageKey};
+use super::{EntityRef, Options, StorageKey};
 
 /// Where these routes may stand: at the root, and where Backstage plugins of these ids would be.
 const MOUNTS: [&str; 3] = ["", "/api/techdocs", "/api/callboard"];
@@ -73,6 +73,50 @@ impl Locator {
         StorageKey::new(key.text, key.entity_start, key.entity_end)
     }
 
+    /// The metadata of an entity's site; `None` where no URL leads to such a site.
+    pub fn site(&self, entity: &EntityRef) -> Option<StorageKey> {
+        self.metadata_of(entity.parts())
+    }
+
+    /// The metadata of the site that an object or a folder of this name in storage belongs to; `None` where it lies
+    /// outside of the root path, belongs to no site or to one that no URL leads to.
+    pub fn site_of(&self, stored: &str) -> Option<StorageKey> {
+        let root = self.options.root_path.as_str();
+        let below = if root.is_empty() { stored } else { stored.strip_prefix(root)?.strip_prefix('/')? };
+        let mut segments = below.split('/');
+        let parts = [segments.next()?, segments.next()?, segments.next()?];
+        let site = self.metadata_of(parts)?;
+        // Readers' names are made lower-case: what is stored under others is not found by them.
+        site.entity().split('/').eq(parts).then_some(site)
+    }
+
+    /// What the names of all objects begin with that lie below `prefix`, as seen from the root path; all of them, where
+    /// it is empty.
+    pub fn prefix(&self, prefix: &str) -> String {
+        let mut text = self.options.root_path.clone();
+        if !text.is_empty() {
+            text.push('/');
+        }
+        for (index, part) in prefix.trim_start_matches('/').split_inclusive('/').enumerate() {
+            if index < 3 && !self.options.case_sensitive_triplet {
+                text.push_str(&part.to_lowercase());
+            } else {
+                text.push_str(part);
+            }
+        }
+        text
+    }
+
+    fn metadata_of(&self, parts: [&str; 3]) -> Option<StorageKey> {
+        let mut key = KeyBuilder::new(&self.options, 0);
+        for part in parts {
+            key.push_name(plain(Cow::Borrowed(part))?, self.options.case_sensitive_triplet)?;
+        }
+        key.end_entity();
+        key.push(METADATA_FILE);
+        key.finish()
+    }
+
     /// What `path` (of the request target, still percent-encoded, without its query) asks for; `None` where no file
     /// can be meant.
     pub fn locate(&self, path: &str) -> Option<Route> {
@@ -118,7 +162,10 @@ impl KeyBuilder {
     }
 
     fn push_entity_part(&mut self, segment: &str, keep_case: bool) -> Option<()> {
-        let part = decode(segment)?;
+        self.push_name(decode(segment)?, keep_case)
+    }
+
+    fn push_name(&mut self, part: Cow<'_, str>, keep_case: bool) -> Option<()> {
         if matches!(&*part, "" | "." | "..") {
             return None;
         }
@@ -186,6 +233,11 @@ fn decode(segment: &str) -> Option<Cow<'_, str>> {
     } else {
         Cow::Borrowed(segment)
     };
+    plain(name)
+}
+
+/// A name, unless it can't be part of a file's.
+fn plain(name: Cow<'_, str>) -> Option<Cow<'_, str>> {
     let forbidden = |c: char| c == '/' || c == '\\' || c.is_control();
     (!name.contains(forbidden)).then_some(name)
 }
@@ -200,81 +252,4 @@ fn escapes_are_whole(segment: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn locator(root_path: &str, case_sensitive_triplet: bool) -> Locator {
-        Locator::new(Options { root_path: root_path.to_owned(), case_sensitive_triplet })
-    }
-
-    fn key(path: &str) -> Option<String> {
-        locator("", false).locate(path).map(|route| route.key.to_string())
-    }
-
-    #[test]
-    fn every_mount_leads_to_the_same_key() {
-        for mount in MOUNTS {
-            let path = format!("{mount}/static/docs/Default/Component/Shop/Guide/A%20b.html");
-            assert_eq!(key(&path).as_deref(), Some("default/component/shop/Guide/A b.html"));
-        }
-        assert_eq!(key("/api/other/static/docs/a/b/c/d"), None);
-    }
-
-    #[test]
-    fn metadata_names_the_publishers_file() {
-        let route = locator("root/docs", false).locate("/metadata/techdocs/default/Component/shop").unwrap();
-        assert_eq!(route.class, RouteClass::Metadata);
-        assert_eq!(route.key.as_str(), "root/docs/default/component/shop/techdocs_metadata.json");
-        assert_eq!(route.key.entity(), "default/component/shop");
-        for longer in ["/metadata/techdocs/default/component/shop/", "/metadata/techdocs/default/component/shop/more"] {
-            assert_eq!(key(longer), None);
-        }
-    }
-
-    #[test]
-    fn a_key_knows_its_parts() {
-        let route = locator("root", true).locate("/static/docs/NS/Kind/Name/a/b.css").unwrap();
-        assert_eq!(route.key.entity(), "NS/Kind/Name");
-        assert_eq!(route.key.file(), "a/b.css");
-        assert_eq!(route.key.file_name(), "b.css");
-    }
-
-    #[test]
-    fn what_leaves_the_entitys_folder_is_not_found() {
-        for path in ["../x", "%2e%2e/x", "a/../../x", "../other/x", "../../../../../x", "../shop2/x", "..", "a/..", "."]
-        {
-            assert_eq!(key(&format!("/static/docs/default/component/shop/{path}")), None, "{path}");
-        }
-        let back = key("/static/docs/default/component/shop/../shop/x");
-        assert_eq!(back.as_deref(), Some("default/component/shop/x"));
-    }
-
-    #[test]
-    fn names_are_decoded_once_and_fully() {
-        let decoded = |segment: &str| key(&format!("/static/docs/d/c/s/{segment}"));
-        assert_eq!(decoded("%23%3F%2B%26").as_deref(), Some("d/c/s/#?+&"));
-        assert_eq!(decoded("%2525").as_deref(), Some("d/c/s/%25"));
-        assert_eq!(decoded("a//b///c").as_deref(), Some("d/c/s/a/b/c"));
-        for bad in ["%zz", "%", "%4", "%ff", "%00", "%0a", "%5c", "%2f", "%c0%af", "a%2Fb", "%C2%80", "", "a/"] {
-            assert_eq!(decoded(bad), None, "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_key_never_leaves_its_entity(path in "(/static/docs|/metadata/techdocs)?[/.a-cA%2eEfF\\\\0-9éß]{0,60}") {
-            for root in ["", "root"] {
-                if let Some(route) = locator(root, false).locate(&path) {
-                    let key = route.key.as_str();
-                    prop_assert!(key.starts_with(root));
-                    prop_assert!(key.split('/').all(|segment| !matches!(segment, "" | "." | "..")));
-                    prop_assert!(!key.contains(|c: char| c.is_control() || c == '\\'));
-                    prop_assert_eq!(route.key.entity().split('/').count(), 3);
-                    prop_assert!(!route.key.file().is_empty());
-                }
-            }
-        }
-    }
-}
+mod tests;

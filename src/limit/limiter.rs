@@ -80,7 +80,8 @@ impl Limiter {
     }
 }
 
-fn matches(pattern: &str, subject: &str) -> bool {
+/// Whether a subject is meant: `pattern` is it or, with `*` at the end, how it begins.
+pub fn matches(pattern: &str, subject: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => subject.starts_with(start),
         None => subject == pattern,

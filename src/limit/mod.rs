@@ -25,5 +25,5 @@ mod time;
 
 pub use address::Address;
 pub use budget::Limited;
-pub use limiter::Limiter;
+pub use limiter::{Limiter, matches};
 pub use options::*;

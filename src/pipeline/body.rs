@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http_body::{Frame, SizeHint};
+use tokio::sync::mpsc;
 
 use super::record::Record;
 use crate::storage::StoreError;
@@ -27,6 +28,8 @@ enum Content {
     Whole(Option<Bytes>),
     /// Bytes that are still to come, and how many.
     Stream { body: BoxStream<'static, Result<Bytes, StoreError>>, left: u64 },
+    /// Lines that somebody writes meanwhile, who is told when nobody takes them any more.
+    Lines(mpsc::Receiver<Bytes>),
 }
 
 impl Body {
@@ -49,6 +52,11 @@ impl Body {
         Self::new(Content::Stream { body, left: length })
     }
 
+    /// Lines, until their writer is done.
+    pub(super) fn lines(lines: mpsc::Receiver<Bytes>) -> Self {
+        Self::new(Content::Lines(lines))
+    }
+
     pub(super) fn recorded(mut self, record: Record) -> Self {
         self.record = Some(record);
         self
@@ -58,12 +66,13 @@ impl Body {
         Self { content, record: None }
     }
 
-    /// Bytes that are still to be sent.
+    /// Bytes that are still to be sent, as far as that is known.
     pub(super) fn left(&self) -> u64 {
         match &self.content {
             Content::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
             Content::Pieces(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
             Content::Stream { left, .. } => *left,
+            Content::Lines(_) => 0,
         }
     }
 }
@@ -86,6 +95,7 @@ impl http_body::Body for Body {
                 }
                 next
             }
+            Content::Lines(lines) => ready!(lines.poll_recv(context)).map(Ok),
         };
         if let Some(record) = &mut self.record {
             match &next {
@@ -98,11 +108,14 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left() == 0
+        !matches!(self.content, Content::Lines(_)) && self.left() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left())
+        match self.content {
+            Content::Lines(_) => SizeHint::default(),
+            _ => SizeHint::with_exact(self.left()),
+        }
     }
 }
 
@@ -112,6 +125,7 @@ impl fmt::Debug for Content {
             Self::Pieces(pieces) => write!(f, "Pieces({})", pieces.len()),
             Self::Whole(bytes) => write!(f, "Whole({})", bytes.as_ref().map_or(0, Bytes::len)),
             Self::Stream { left, .. } => write!(f, "Stream({left})"),
+            Self::Lines(_) => write!(f, "Lines"),
         }
     }
 }

@@ -45,6 +45,11 @@ impl Context {
         self.head.uri.path()
     }
 
+    /// What stands behind the path's question mark.
+    pub(super) fn query(&self) -> &str {
+        self.head.uri.query().unwrap_or_default()
+    }
+
     /// Path and query as the client sent them.
     pub(super) fn target(&self) -> &str {
         self.head.uri.path_and_query().map_or("/", |target| target.as_str())
@@ -61,6 +66,10 @@ impl Context {
 
     pub(super) fn set_route(&mut self, class: Option<RouteClass>) {
         self.record.route = class.map_or("other", RouteClass::as_str);
+    }
+
+    pub(super) fn set_operation(&mut self) {
+        self.record.route = "operation";
     }
 
     pub(super) fn set_health(&mut self) {

@@ -3,14 +3,16 @@
 //! 1. host and target: one well-formed host (RFC 9112 §3.2), a target of bounded length;
 //! 2. method: only GET and HEAD, and no request body;
 //! 3. health: answered without a credential, before anything else is looked at;
-//! 4. authenticate: bearer token, cookie or client certificate → principal, which may also be refused here for what it
+//! 4. operate: what is no reading goes its own way from here: a purge by 5 and 6, a cloud's notification by its own proof;
+//! 5. authenticate: bearer token, cookie or client certificate → principal, which may also be refused here for what it
 //!    may not do; too many bad tokens from one address, and unknown ones are not looked at any more;
-//! 5. admit: is the principal within its rate?
-//! 6. route: entity and path → storage key, or "not found"; unauthenticated callers learn nothing;
-//! 7. fetch: memory → one fetch → storage, by freshness;
-//! 8. respond: conditional, range, headers;
-//! 9. record: one access-log line, one span and the histograms, also for a client that left early.
+//! 6. admit: is the principal within its rate?
+//! 7. route: entity and path → storage key, or "not found"; unauthenticated callers learn nothing;
+//! 8. fetch: memory → one fetch → storage, by freshness;
+//! 9. respond: conditional, range, headers;
+//! 10. record: one access-log line, one span and the histograms, also for a client that left early.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +23,14 @@ use http_body_util::BodyExt;
 
 use super::context::Context;
 use super::document::Documents;
+use super::operate::{self, Notifications, Operation, Operations};
 use super::record::Recorder;
 use super::rejection::Rejection;
 use super::{Body, Health, Options};
 use crate::auth::{AuthError, Authenticator, Credential, Kind as PrincipalKind, Principal, Resource};
 use crate::cache::DocCache;
 use crate::docs::{Locator, Route, RouteClass};
+use crate::events::{Events, Source};
 use crate::http::host;
 use crate::limit::{Address, Limited, Limiter};
 use crate::telemetry::{AccessLog, Instruments, Kind, Span, Tracing};
@@ -41,6 +45,8 @@ pub struct Journey {
     limiter: Arc<Limiter>,
     locator: Locator,
     documents: Documents,
+    operations: Arc<Operations>,
+    notifications: Notifications,
     health: Arc<Health>,
     instruments: Arc<Instruments>,
     recorder: Recorder,
@@ -58,6 +64,12 @@ pub struct Rooms {
     pub locator: Locator,
     /// Documents.
     pub cache: Arc<DocCache>,
+    /// What is done beside reading.
+    pub operations: Arc<Operations>,
+    /// What clouds tell.
+    pub events: Events,
+    /// The bucket that they tell of.
+    pub bucket: Option<String>,
     /// How the program is.
     pub health: Arc<Health>,
     /// What is counted.
@@ -69,7 +81,9 @@ pub struct Rooms {
 impl Journey {
     /// A journey through these rooms.
     pub fn new(rooms: Rooms, options: Options) -> Self {
-        let Rooms { authenticator, limiter, locator, cache, health, instruments, access_log } = rooms;
+        let Rooms { authenticator, limiter, locator, cache, operations, events, bucket, health, .. } = rooms;
+        let (instruments, access_log) = (rooms.instruments, rooms.access_log);
+        let heard = (Arc::clone(&cache), locator.clone(), Arc::clone(&instruments));
         instruments.token_results(AuthError::REASONS);
         Self {
             authenticator,
@@ -77,6 +91,8 @@ impl Journey {
             locator,
             max_uri_bytes: options.max_uri_bytes,
             documents: Documents::new(cache, options),
+            operations,
+            notifications: Notifications::new(events, bucket, heard.0, heard.1, heard.2),
             health,
             recorder: Recorder::new(Arc::clone(&instruments), access_log),
             instruments,
@@ -93,34 +109,76 @@ impl Journey {
     pub async fn answer<B: http_body::Body + Unpin>(&self, request: Request<B>, client: Address) -> Response<Body> {
         let (head, body) = request.into_parts();
         let mut context = Context::new(head, client, &self.recorder);
-        let has_body = !body.is_end_stream() && holds_data(body).await;
-        let response = context.scope().run(pin!(self.respond(&mut context, has_body))).await;
+        let response = context.scope().run(pin!(self.respond(&mut context, body))).await;
         context.record(response)
     }
 
-    async fn respond(&self, context: &mut Context, has_body: bool) -> Response<Body> {
-        match self.lead(context, has_body).await {
+    async fn respond<B: http_body::Body + Unpin>(&self, context: &mut Context, body: B) -> Response<Body> {
+        match self.lead(context, body).await {
             Ok(response) => response,
             Err(rejection) => rejection.into_response(context),
         }
     }
 
-    async fn lead(&self, context: &mut Context, has_body: bool) -> Result<Response<Body>, Rejection> {
+    async fn lead<B>(&self, context: &mut Context, body: B) -> Result<Response<Body>, Rejection>
+    where
+        B: http_body::Body + Unpin,
+    {
         host::check(context.head())?;
         self.check_target(context)?;
-        check_method(context.method(), has_body)?;
+        match Operation::of(context.path()) {
+            Some(Operation::Purge) => return self.purge(context).await,
+            Some(Operation::Notify(source)) => return self.hear(context, source, body).await,
+            // That is done on the admin listener.
+            Some(Operation::Warm) | None => {}
+        }
+        check_method(context.method())?;
+        check_body(body).await?;
         if let Some(response) = self.health.answer(context.path()) {
             context.set_health();
             return Ok(response);
         }
-        let principal = self.authenticate(context).await?;
-        let admitted = self.admit(context, &principal);
-        // Also of one who is turned away it is written down who it was.
-        context.set_principal(principal);
-        admitted?;
+        context.set_route(RouteClass::of(context.path()));
+        self.identify(context).await?;
         let Route { class, key } = self.locator.locate(context.path()).ok_or(Rejection::NoSuchPath)?;
         context.set_key(&key);
         self.documents.answer(context, class, &key).await
+    }
+
+    /// Purges for one of those who may. A body has nothing to say, and is not read.
+    async fn purge(&self, context: &mut Context) -> Result<Response<Body>, Rejection> {
+        context.set_operation();
+        operate::check_method(context.method())?;
+        let principal = self.identify(context).await?;
+        self.operations.check_purger(&listed(principal.kind(), principal.subject()))?;
+        Ok(self.operations.purge(context.query()).await?)
+    }
+
+    /// Takes in what a cloud tells. Whoever sends what can't be believed has tried a credential that is no good.
+    async fn hear<B>(&self, context: &mut Context, source: Source, body: B) -> Result<Response<Body>, Rejection>
+    where
+        B: http_body::Body + Unpin,
+    {
+        context.set_operation();
+        if self.notifications.is_expected(source) {
+            self.limiter.attempt(context.client()).map_err(|limited| self.limited(limited))?;
+        }
+        let heard = self.notifications.hear(source, context.head(), body).await;
+        heard.map_err(|refusal| {
+            if matches!(refusal.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                self.limiter.attempt_failed(context.client());
+            }
+            refusal.into()
+        })
+    }
+
+    /// Who asks, where it is within its rate.
+    async fn identify(&self, context: &mut Context) -> Result<Arc<Principal>, Rejection> {
+        let principal = self.authenticate(context).await?;
+        let admitted = self.admit(context, &principal);
+        // Also of one who is turned away it is written down who it was.
+        context.set_principal(Arc::clone(&principal));
+        admitted.map(|()| principal)
     }
 
     fn check_target(&self, context: &Context) -> Result<(), Rejection> {
@@ -128,9 +186,8 @@ impl Journey {
     }
 
     async fn authenticate(&self, context: &mut Context) -> Result<Arc<Principal>, Rejection> {
-        let class = RouteClass::of(context.path());
-        context.set_route(class);
-        let resource = if class == Some(RouteClass::Static) { Resource::StaticFile } else { Resource::Other };
+        let is_static = RouteClass::of(context.path()) == Some(RouteClass::Static);
+        let resource = if is_static { Resource::StaticFile } else { Resource::Other };
         let credential = self.authenticator.credential(context.headers(), resource);
         let credential = credential.map(|found| found.or_certificate(context.peer()));
         if let Ok(credential) = &credential
@@ -182,11 +239,7 @@ impl Journey {
         let admitted = match principal.kind() {
             // Where anonymous reading is allowed, the address is all that tells one reader from another.
             PrincipalKind::Anonymous => self.limiter.anonymous_request(context.client()),
-            // Configured subjects may be listed with the prefix that Backstage's documentation shows them with.
-            PrincipalKind::External if !sender.starts_with(EXTERNAL) => {
-                self.limiter.request(&format!("{EXTERNAL}{sender}"))
-            }
-            _ => self.limiter.request(sender),
+            kind => self.limiter.request(&listed(kind, sender)),
         };
         admitted.map_err(|limited| self.limited(limited))
     }
@@ -216,9 +269,20 @@ async fn holds_data(mut body: impl http_body::Body + Unpin) -> bool {
     tokio::time::timeout(PATIENCE, data).await.unwrap_or(true)
 }
 
-fn check_method(method: &Method, has_body: bool) -> Result<(), Rejection> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(Rejection::Method);
-    }
+fn check_method(method: &Method) -> Result<(), Rejection> {
+    if matches!(*method, Method::GET | Method::HEAD) { Ok(()) } else { Err(Rejection::Method) }
+}
+
+async fn check_body(body: impl http_body::Body + Unpin) -> Result<(), Rejection> {
+    let has_body = !body.is_end_stream() && holds_data(body).await;
     if has_body { Err(Rejection::RequestBody) } else { Ok(()) }
+}
+
+/// A caller as lists of subjects have it: configured ones may be listed with the prefix that Backstage's documentation
+/// shows them with.
+fn listed(kind: PrincipalKind, subject: &str) -> Cow<'_, str> {
+    match kind {
+        PrincipalKind::External if !subject.starts_with(EXTERNAL) => format!("{EXTERNAL}{subject}").into(),
+        _ => subject.into(),
+    }
 }

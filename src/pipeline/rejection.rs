@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::Body;
 use super::context::Context;
+use super::operate::Refusal;
 use crate::auth::AuthError;
 use crate::chain::chain;
 use crate::docs::RouteClass;
@@ -84,8 +85,16 @@ pub(super) enum Rejection {
     },
     /// A site's metadata is not JSON.
     BrokenMetadata,
+    /// Something is not done that was asked for.
+    Operation(Refusal),
     /// Storage failed.
     Storage(StoreError),
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        Self::Operation(refusal)
+    }
 }
 
 impl From<AuthError> for Rejection {
@@ -115,10 +124,15 @@ impl Rejection {
             context.set_refused(error);
         }
         self.log(context);
+        self.answer(context.method().as_str(), context.target())
+    }
+
+    /// The answer alone, to a request that nothing is written down of.
+    pub(super) fn answer(self, method: &str, url: &str) -> Response<Body> {
         let status = self.status();
         let document = ErrorDocument {
             error: ErrorPart { name: error_name(status), message: &self.message() },
-            request: RequestPart { method: context.method().as_str(), url: context.target() },
+            request: RequestPart { method, url },
             response: ResponsePart { status_code: status.as_u16() },
         };
         // Strings and numbers always make JSON.
@@ -149,6 +163,7 @@ impl Rejection {
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::BrokenMetadata => StatusCode::BAD_GATEWAY,
+            Self::Operation(refusal) => refusal.status(),
             Self::Storage(error) => storage_status(error),
         }
     }
@@ -178,6 +193,7 @@ impl Rejection {
                 format!("The document has {length} bytes and none of the asked ranges lies inside of it.").into()
             }
             Self::BrokenMetadata => "The site's techdocs_metadata.json is not JSON: publish the site again.".into(),
+            Self::Operation(refusal) => refusal.message(),
             Self::Storage(error) => storage_message(error).into(),
         }
     }
@@ -196,6 +212,7 @@ impl Rejection {
             Self::PreconditionFailed => "precondition_failed",
             Self::RangeNotSatisfiable { .. } => "range",
             Self::BrokenMetadata => "broken_metadata",
+            Self::Operation(refusal) => refusal.reason(),
             Self::Storage(error) => error.as_str(),
         }
     }
@@ -217,6 +234,7 @@ impl Rejection {
             Self::BrokenMetadata | Self::Storage(_) => Some(retry_after(STORAGE_RETRY_AFTER)),
             Self::Absent { cache_status, .. } => Some((CACHE_STATUS, cache_status.clone())),
             Self::Limited(limited) => Some(retry_after(limited.wait)),
+            Self::Operation(refusal) => refusal.header(),
             Self::Host(_) | Self::UriTooLong | Self::RequestBody | Self::NoSuchPath | Self::PreconditionFailed => None,
         }
     }
@@ -228,6 +246,10 @@ impl Rejection {
             Self::Auth(error) => {
                 let (reason, error) = (error.reason(), chain(error));
                 tracing::info!(path, reason, error, %trace_id, "caller refused");
+            }
+            Self::Operation(Refusal::Event(error)) => {
+                let (reason, error) = (error.result().as_str(), chain(error));
+                tracing::info!(path, reason, error, %trace_id, "notification turned away");
             }
             // Told once, when it began to rest.
             Self::Storage(StoreError::Resting { .. }) => {}

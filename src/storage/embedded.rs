@@ -81,4 +81,14 @@ impl DocStore for EmbeddedStore {
         keys.truncate(limit);
         Ok(keys)
     }
+
+    async fn folders(&self, parent: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let below = if parent.is_empty() {
+            Some(self.entity)
+        } else {
+            self.entity.strip_prefix(parent).and_then(|rest| rest.strip_prefix('/'))
+        };
+        let name = below.and_then(|below| below.split('/').next()).map(str::to_owned);
+        Ok(name.into_iter().take(limit).collect())
+    }
 }

@@ -79,13 +79,19 @@ impl DocStore for LocalStore {
         let prefix = prefix.to_owned();
         self.blocking(move |root| {
             let mut keys = Vec::new();
-            let start = if prefix.is_empty() { PathBuf::from(".") } else { PathBuf::from(&prefix) };
-            match root.open_dir(start) {
-                Ok(folder) => list_into(&folder, &prefix, limit, &mut keys).map_err(StoreError::unavailable)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(StoreError::unavailable(error)),
+            if let Some(folder) = open_folder(root, &prefix)? {
+                list_into(&folder, &prefix, limit, &mut keys).map_err(StoreError::unavailable)?;
             }
             Ok(keys)
+        })
+        .await
+    }
+
+    async fn folders(&self, parent: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let parent = parent.to_owned();
+        self.blocking(move |root| {
+            let folder = open_folder(root, &parent)?;
+            folder.map_or(Ok(Vec::new()), |folder| folders_in(&folder, limit).map_err(StoreError::unavailable))
         })
         .await
     }
@@ -171,6 +177,30 @@ fn read_chunk(file: &Mutex<File>, wanted: u64, tag: Option<&ETag>) -> io::Result
     (&mut *file).take(wanted).read_to_end(&mut chunk)?;
     let is_unchanged = object_meta(&file.metadata()?).etag.as_ref() == tag;
     Ok((chunk, is_unchanged))
+}
+
+/// A folder below the root; `None` where there is none of this name.
+fn open_folder(root: &Dir, path: &str) -> Result<Option<Dir>, StoreError> {
+    match root.open_dir(if path.is_empty() { "." } else { path }) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::unavailable(error)),
+    }
+}
+
+/// The names of folders; as everywhere, symbolic links are not followed in search of what there is.
+fn folders_in(folder: &Dir, limit: usize) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in folder.entries()? {
+        let entry = entry?;
+        if names.len() >= limit {
+            break;
+        }
+        if entry.file_type()?.is_dir() {
+            names.extend(entry.file_name().into_string().ok());
+        }
+    }
+    Ok(names)
 }
 
 /// Collects the files below `folder`; symbolic links are not followed, so that a loop can't catch it.
@@ -293,5 +323,20 @@ mod tests {
         assert_eq!(store.list("", 10).await.unwrap(), expected);
         assert_eq!(store.list("default/component", 10).await.unwrap(), expected);
         assert!(store.list("other", 10).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn folders_are_those_right_below() {
+        let (root, store) = site();
+        let default = root.path().join("docs/default");
+        fs::create_dir(default.join("api")).unwrap();
+        fs::write(default.join("file"), "").unwrap();
+        symlink(root.path(), default.join("elsewhere")).unwrap();
+        let mut found = store.folders("default", 10).await.unwrap();
+        found.sort_unstable();
+        assert_eq!(found, ["api", "component"]);
+        assert_eq!(store.folders("", 10).await.unwrap(), ["default"]);
+        assert_eq!(store.folders("default", 1).await.unwrap().len(), 1);
+        assert!(store.folders("other", 10).await.unwrap().is_empty());
     }
 }

@@ -45,6 +45,10 @@ pub trait DocStore: fmt::Debug + Send + Sync {
     /// The keys of some objects below `prefix`, at most `limit`, in no order that means anything.
     async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError>;
 
+    /// The names of the folders right below the folder `parent` (without a slash at its end; the root is empty), at most
+    /// `limit`, in no order that means anything.
+    async fn folders(&self, parent: &str, limit: usize) -> Result<Vec<String>, StoreError>;
+
     /// What the object's whole body ought to hash to, where the store tells. It may be mistaken: see [`Reader::fetch`].
     fn checksum(&self, _meta: &ObjectMeta) -> Option<Checksum> {
         None

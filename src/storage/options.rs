@@ -70,7 +70,7 @@ impl Origin {
     }
 
     /// The bucket, where it has one.
-    pub(super) fn bucket(&self) -> Option<&str> {
+    pub fn bucket(&self) -> Option<&str> {
         match self {
             Self::S3(options) => Some(&options.bucket),
             Self::Local { .. } | Self::Sample => None,

@@ -34,6 +34,7 @@ pub struct Reader {
     streams: Gate,
     rest: Rest,
     whole_reads: WholeReads,
+    most_at_leisure: usize,
     timeout: Duration,
     reader_timeout: Duration,
     instruments: Arc<Instruments>,
@@ -60,8 +61,6 @@ enum Sake {
     Stream,
     /// Nobody's who waits: now or not at all.
     Behind,
-    /// Nobody's who waits: some time.
-    Leisure,
 }
 
 impl Reader {
@@ -77,6 +76,7 @@ impl Reader {
             streams: Gate::new(options.max_streams, 0, Duration::ZERO),
             rest: Rest::new(options.breaker, Arc::clone(&instruments)),
             whole_reads: WholeReads::default(),
+            most_at_leisure: (background / 2).max(1),
             timeout: options.timeout,
             reader_timeout: options.reader_timeout,
             instruments,
@@ -112,17 +112,40 @@ impl Reader {
     }
 
     /// The same for an object that nobody has asked for yet: in one of the same few places, whenever there is one, and
-    /// after all readers who wait. Whoever asks for many asks for a few at a time, or refreshes find no place.
+    /// after all readers who wait. Once `wanted` says that somebody has, it takes a reader's place instead, unless it
+    /// has one already. Whoever asks for many asks for no more than [`Reader::most_at_leisure`] at a time.
     ///
     /// # Errors
-    /// As for [`Reader::fetch`], but it is never too busy.
+    /// As for [`Reader::fetch`], but it is not too busy before it is wanted.
     pub async fn fetch_at_leisure(
         &self,
         key: &StorageKey,
         known: Option<&ETag>,
         max_bytes: u64,
+        wanted: impl Future<Output = ()>,
     ) -> Result<Whole, StoreError> {
-        self.fetch_for(Sake::Leisure, key, known, max_bytes).await
+        let place = async {
+            tokio::select! {
+                place = self.enter_at_leisure() => place,
+                () = wanted => self.fetches.enter().await,
+            }
+        };
+        self.fetch_in(place, key, known, max_bytes).await
+    }
+
+    /// How many objects may be fetched at leisure at a time so that refreshes find places beside them.
+    pub fn most_at_leisure(&self) -> usize {
+        self.most_at_leisure
+    }
+
+    /// The folders right below a folder, by name, at most `limit`.
+    ///
+    /// # Errors
+    /// As for [`Reader::fetch`].
+    pub async fn folders(&self, parent: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let list = self.store.folders(parent, limit);
+        let (folders, _place) = self.operate(self.enter_at_leisure(), StorageOperation::List, parent, list).await?;
+        Ok(folders)
     }
 
     async fn fetch_for(
@@ -132,8 +155,18 @@ impl Reader {
         known: Option<&ETag>,
         max_bytes: u64,
     ) -> Result<Whole, StoreError> {
+        self.fetch_in(self.enter(sake), key, known, max_bytes).await
+    }
+
+    async fn fetch_in(
+        &self,
+        place: impl Future<Output = Result<OwnedSemaphorePermit, StoreError>>,
+        key: &StorageKey,
+        known: Option<&ETag>,
+        max_bytes: u64,
+    ) -> Result<Whole, StoreError> {
         let fetch = self.whole_reads.read(&*self.store, key, known, max_bytes);
-        let (whole, _place) = self.operate(sake, StorageOperation::Get, key.as_str(), fetch).await?;
+        let (whole, _place) = self.operate(place, StorageOperation::Get, key.as_str(), fetch).await?;
         Ok(whole)
     }
 
@@ -144,7 +177,8 @@ impl Reader {
     /// As for [`Reader::fetch`].
     pub async fn stream(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
         let open = self.store.get(key, options);
-        let (object, place) = self.operate(Sake::Stream, StorageOperation::Stream, key.as_str(), open).await?;
+        let (object, place) =
+            self.operate(self.enter(Sake::Stream), StorageOperation::Stream, key.as_str(), open).await?;
         let expected = options.range.as_ref().map_or(object.meta.size, |range| range.end - range.start);
         let body = pumped(patient(object.body, self.timeout, expected), self.reader_timeout, place);
         Ok(Object { meta: object.meta, body: body.boxed() })
@@ -157,12 +191,12 @@ impl Reader {
     /// As for [`Reader::fetch`].
     pub async fn contact(&self, prefix: &str, limit: usize, probe: &StorageKey) -> Result<Contact, StoreError> {
         let list = self.store.list(prefix, limit);
-        let refusal = match self.operate(Sake::Reader, StorageOperation::List, prefix, list).await {
+        let refusal = match self.operate(self.enter(Sake::Reader), StorageOperation::List, prefix, list).await {
             Err(StoreError::Denied(refusal)) => refusal,
             other => return other.map(|(keys, _place)| Contact::Keys(keys)),
         };
         let stat = self.store.stat(probe);
-        match self.operate(Sake::Reader, StorageOperation::Stat, probe.as_str(), stat).await {
+        match self.operate(self.enter(Sake::Reader), StorageOperation::Stat, probe.as_str(), stat).await {
             Ok(_) | Err(StoreError::Absent) => Ok(Contact::Unlistable),
             // The first refusal says more: a HEAD is answered without a body.
             Err(StoreError::Denied(_)) => Err(StoreError::Denied(refusal)),
@@ -176,11 +210,11 @@ impl Reader {
         self.has_answered.load(Ordering::Relaxed)
     }
 
-    /// Does `work` in a place of its own, measured, within its time, and not at all while storage rests. The place comes
+    /// Does `work` once it has its place, measured, within its time, and not at all while storage rests. The place comes
     /// back with what was found: what lasts longer keeps it.
     async fn operate<T>(
         &self,
-        sake: Sake,
+        place: impl Future<Output = Result<OwnedSemaphorePermit, StoreError>>,
         operation: StorageOperation,
         key: &str,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -189,7 +223,7 @@ impl Reader {
         let span = self.span(operation, key);
         let operate = async {
             self.rest.check()?;
-            let place = self.enter(sake).await?;
+            let place = place.await?;
             let in_time = async { timeout(self.timeout, work).await.unwrap_or(Err(StoreError::Timeout(self.timeout))) };
             // It may have begun to rest while this one waited.
             let found = self.rest.attempt(in_time).await?;
@@ -217,13 +251,14 @@ impl Reader {
             Sake::Stream => self.streams.enter().await,
             Sake::Behind if self.fetches.is_crowded() => Err(StoreError::Busy),
             Sake::Behind => self.background.try_enter(),
-            Sake::Leisure => {
-                let place = self.background.enter_at_leisure().await?;
-                // A turn among the readers, given up at once: all who waited have had theirs.
-                drop(self.fetches.enter_at_leisure().await?);
-                Ok(place)
-            }
         }
+    }
+
+    async fn enter_at_leisure(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let place = self.background.enter_at_leisure().await?;
+        // A turn among the readers, given up at once: all who waited have had theirs.
+        drop(self.fetches.enter_at_leisure().await?);
+        Ok(place)
     }
 
     /// One span an operation; each request that the store's client makes for it is one below.

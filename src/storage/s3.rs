@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::client::{HttpClient, HttpConnector};
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
     BackoffConfig, ClientConfigKey, ClientOptions, GetOptions as ClientGetOptions, ObjectStore, ObjectStoreExt,
@@ -86,6 +87,25 @@ impl DocStore for S3Store {
         let prefix = Path::parse(prefix).map_err(StoreError::unavailable)?;
         let keys = self.client.list(Some(&prefix)).take(limit).map_ok(|meta| meta.location.to_string());
         keys.try_collect().await.map_err(|error| self.error(error))
+    }
+
+    async fn folders(&self, parent: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let prefix = if parent.is_empty() { String::new() } else { format!("{parent}/") };
+        let mut names = Vec::new();
+        let mut page_token = None;
+        loop {
+            let page = PaginatedListOptions { delimiter: Some("/".into()), page_token, ..Default::default() };
+            let page =
+                self.client.list_paginated(Some(&prefix).filter(|prefix| !prefix.is_empty()).map(String::as_str), page);
+            let page = page.await.map_err(|error| self.error(error))?;
+            let folders = page.result.common_prefixes;
+            names.extend(folders.iter().filter_map(|folder| folder.filename()).map(str::to_owned));
+            page_token = page.page_token;
+            if page_token.is_none() || names.len() >= limit {
+                names.truncate(limit);
+                return Ok(names);
+            }
+        }
     }
 
     fn checksum(&self, meta: &ObjectMeta) -> Option<Checksum> {

@@ -174,6 +174,10 @@ mod tests {
             Ok(Vec::new())
         }
 
+        async fn folders(&self, _parent: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
+            Ok(Vec::new())
+        }
+
         fn checksum(&self, meta: &ObjectMeta) -> Option<Checksum> {
             meta.etag.as_ref().and_then(Checksum::from_tag)
         }

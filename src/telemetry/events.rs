@@ -93,6 +93,8 @@ impl EventResult {
 #[derive(Debug)]
 pub struct EventInstruments {
     received: [[BoundCounter<u64>; EventResult::ALL.len()]; EventSource::ALL.len()],
+    documents: BoundCounter<u64>,
+    elsewhere: BoundCounter<u64>,
 }
 
 impl EventInstruments {
@@ -109,7 +111,24 @@ impl EventInstruments {
                 bound
             })
         });
-        Self { received }
+        let changes = meter
+            .u64_counter("callboard.events.changes")
+            .with_description(
+                "Changed objects that clouds have told of: documents, or objects elsewhere, which are ignored.",
+            )
+            .build();
+        let [documents, elsewhere] = ["document", "elsewhere"].map(|object| {
+            let bound = changes.bind(&[KeyValue::new("object", object)]);
+            bound.add(0);
+            bound
+        });
+        Self { received, documents, elsewhere }
+    }
+
+    /// Counts the objects that a notification tells of.
+    pub fn changes(&self, documents: usize, elsewhere: usize) {
+        self.documents.add(documents as u64);
+        self.elsewhere.add(elsewhere as u64);
     }
 
     /// Counts a notification.

@@ -16,14 +16,15 @@ use crate::http::cache_status::CacheOutcome;
 const STATUSES: [u16; 18] = [200, 206, 304, 400, 401, 403, 404, 405, 412, 413, 414, 416, 429, 499, 502, 503, 504, 500];
 
 /// What a request was for, in one word, and the value of the label `http.route`.
-const ROUTES: [(&str, &str); 4] = [
+const ROUTES: [(&str, &str); 5] = [
     ("static", "/static/docs/{namespace}/{kind}/{name}/{file}"),
     ("metadata", "/metadata/techdocs/{namespace}/{kind}/{name}"),
     ("health", "/.backstage/health/v1/{probe}"),
+    ("operation", "/.callboard/v1/{operation}"),
     ("other", "other"),
 ];
 
-const METHODS: [&str; 3] = ["GET", "HEAD", "_OTHER"];
+const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "_OTHER"];
 
 /// Without a cache outcome: errors before the cache, health.
 const NO_OUTCOME: &str = "none";
@@ -33,9 +34,9 @@ const OUTCOMES: usize = CacheOutcome::ALL.len() + 1;
 /// What a finished request is counted under.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestLabels<'a> {
-    /// Any but GET and HEAD count as one.
+    /// Any but GET, HEAD and POST count as one.
     pub method: &'a Method,
-    /// `static`, `metadata`, `health`; anything else counts as `other`.
+    /// `static`, `metadata`, `health`, `operation`; anything else counts as `other`.
     pub route: &'static str,
     /// The status answered; 499 where the client left before there was one.
     pub status: StatusCode,
@@ -140,7 +141,8 @@ impl Place {
     fn is_usual(self) -> bool {
         let (method, route, outcome, status) = self.words();
         match (method, route, outcome) {
-            ("_OTHER", "other", None) => status == 405,
+            ("POST" | "_OTHER", "other", None) => status == 405,
+            ("POST", "operation", None) => matches!(status, 200 | 400 | 401 | 403 | 429 | 503),
             ("GET", "static" | "metadata", Some(CacheOutcome::Gone)) => status == 404,
             ("GET", "static" | "metadata", Some(CacheOutcome::Pass)) => matches!(status, 200 | 206 | 304 | 412 | 416),
             ("GET", "static" | "metadata", Some(_)) => matches!(status, 200 | 206 | 304 | 404 | 412 | 416),
@@ -176,7 +178,8 @@ fn method_index(method: &Method) -> usize {
     match method_word(method) {
         "GET" => 0,
         "HEAD" => 1,
-        _ => 2,
+        "POST" => 2,
+        _ => 3,
     }
 }
 

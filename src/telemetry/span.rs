@@ -261,6 +261,7 @@ pub(super) fn method_word(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
+        Method::POST => "POST",
         _ => "_OTHER",
     }
 }

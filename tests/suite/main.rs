@@ -21,6 +21,7 @@ mod floods;
 mod hosts;
 mod limits;
 mod operation;
+mod operations;
 mod outages;
 mod places;
 mod published_site;

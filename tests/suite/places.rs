@@ -8,7 +8,7 @@ use callboard::breaker::Rules;
 use callboard::docs::{Locator, Options as DocsOptions, StorageKey};
 use callboard::storage::{Options, Origin, Reader, StoreError, Whole};
 use callboard::telemetry::Instruments;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, pending};
 
 use crate::support::scripted::{Deed, Scripted};
 use crate::support::{SITE, until};
@@ -86,7 +86,7 @@ async fn while_readers_wait_nothing_is_refreshed_and_what_has_time_comes_after_t
     until(async || matches!(reader.fetch_behind(&key(100), Some(&tag()), 1000).await, Err(StoreError::Busy))).await;
     let leisurely = tokio::spawn({
         let reader = Arc::clone(&reader);
-        async move { reader.fetch_at_leisure(&key(200), None, 1000).await.map(drop) }
+        async move { reader.fetch_at_leisure(&key(200), None, 1000, pending()).await.map(drop) }
     });
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -113,7 +113,7 @@ async fn what_has_time_is_never_turned_away_and_never_too_many_at_once() {
     let reader = reader(&store);
     let all = (0..100).map(|name| {
         let reader = Arc::clone(&reader);
-        async move { reader.fetch_at_leisure(&key(name), None, 1000).await }
+        async move { reader.fetch_at_leisure(&key(name), None, 1000, pending()).await }
     });
     assert!(join_all(all).await.iter().all(Result::is_ok));
     assert_eq!(store.gets(), 100);

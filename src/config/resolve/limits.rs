@@ -54,12 +54,17 @@ fn read_overrides(reader: &mut Reader<'_>, everyone: Rate) -> Vec<Override> {
         // Twice the rate, as everyone's is.
         let burst = self::count(reader, &burst_key, u64::from(count.get().saturating_mul(2)).min(*COUNTS.end()));
         let Some(subject) = subject else { continue };
-        if subject.trim_end_matches('*').len() + 1 < subject.len() || subject.trim_end_matches('*').contains('*') {
-            reader.wrong(&key, format!("{subject:?} has a * elsewhere than at its end, or several"));
-        }
+        check_pattern(reader, &key, &subject);
         overrides.push(Override { subject, rate: enabled.then_some(Rate { count, per: SECOND, burst }) });
     }
     overrides
+}
+
+/// A subject, or how some begin.
+pub(super) fn check_pattern(reader: &mut Reader<'_>, key: &str, subject: &str) {
+    if subject.strip_suffix('*').unwrap_or(subject).contains('*') {
+        reader.wrong(key, format!("{subject:?} has a * elsewhere than at its end, or several"));
+    }
 }
 
 fn read_failed_authentication(reader: &mut Reader<'_>) -> Option<Rate> {

@@ -7,6 +7,7 @@ mod events;
 mod external;
 mod limits;
 mod otlp;
+mod purge;
 mod redis;
 mod redis_backstage;
 mod server;
@@ -19,6 +20,7 @@ use super::layers::Loaded;
 use super::problem::{Problem, Problems};
 use super::reader::Reader;
 use super::unknown;
+use crate::pipeline;
 
 /// What each room runs on.
 #[derive(Debug, Clone)]
@@ -76,7 +78,7 @@ impl Loaded {
         let redis = redis::read(&mut reader, self);
         let events = events::read(&mut reader, &auth.jwks);
         let (docs, storage) = storage::read(&mut reader, publisher);
-        let pipeline = server::read_responses(&mut reader);
+        let pipeline = pipeline::Options { purgers: purge::read(&mut reader), ..server::read_responses(&mut reader) };
         let trust = tls::read_trust(&mut reader, self);
         let telemetry = telemetry::read(&mut reader, self);
         let resolved =

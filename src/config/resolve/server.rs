@@ -56,6 +56,8 @@ pub(super) fn read_responses(reader: &mut Reader<'_>) -> pipeline::Options {
             "callboard.responses.cacheControlFingerprinted",
             fingerprinted,
         ),
+        // Read in `purge.rs`.
+        purgers: Vec::new(),
         // hyper itself takes none beyond 64 KiB.
         max_uri_bytes: bytes(reader, "callboard.limits.maxUriBytes", 8 << 10, 256..=64 << 10),
     }

@@ -1,6 +1,6 @@
 //! A store that does as it is told, and counts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -62,8 +62,13 @@ impl Scripted {
     /// One whose gets wait until `gate` is given permits.
     pub fn held(default: Deed) -> Arc<Self> {
         let store = Self::new(default);
-        store.gate.forget_permits(Semaphore::MAX_PERMITS);
+        store.hold();
         store
+    }
+
+    /// From now on gets wait until the gate is given permits.
+    pub fn hold(&self) {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
     }
 
     pub fn gets(&self) -> usize {
@@ -156,6 +161,17 @@ impl DocStore for Scripted {
             taken.fetch_add(1, Ordering::SeqCst);
         });
         Ok(Object { meta, body: body.boxed() })
+    }
+
+    async fn folders(&self, parent: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        if let Some(error) = self.listing.lock().unwrap().clone() {
+            return Err(error);
+        }
+        let prefix = if parent.is_empty() { String::new() } else { format!("{parent}/") };
+        let deeds = self.deeds.lock().unwrap();
+        let below = deeds.keys().filter_map(|key| key.strip_prefix(&prefix)?.split_once('/'));
+        let folders: BTreeSet<_> = below.map(|(folder, _)| folder.to_owned()).collect();
+        Ok(folders.into_iter().take(limit).collect())
     }
 
     async fn list(&self, _prefix: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
