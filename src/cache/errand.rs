@@ -40,6 +40,19 @@ impl DocCache {
         if errand == Errand::Check {
             return self.ask_storage(key, errand, &site, &rumour).await;
         }
+        let landing = self.ask_tiers(key, errand, &site, &rumour).await;
+        // Somebody reads it: if there is something in it, it is looked at from now on.
+        self.is_watched(&site, self.clock.now());
+        landing
+    }
+
+    async fn ask_tiers(
+        self: &Arc<Self>,
+        key: StorageKey,
+        errand: Errand,
+        site: &Arc<Site>,
+        rumour: &Rumour,
+    ) -> Landing {
         // Another flight may have landed between the request's look and this take-off.
         let held = self.memory.get(&key);
         if let Some(found) = held.clone().and_then(|entry| self.judged_fresh(entry, self.clock.now())) {
@@ -47,17 +60,17 @@ impl DocCache {
         }
         let mut lease = None;
         if let Some(shared) = &self.shared {
-            if let Some(landed) = self.ask_redis(shared, &key, held.as_ref(), &site, &rumour).await {
+            if let Some(landed) = self.ask_redis(shared, &key, held.as_ref(), site, rumour).await {
                 return Ok(landed);
             }
             if held.is_none() && errand == Errand::Reader {
-                match self.ask_for_lease(shared, &key, &site, &rumour).await {
+                match self.ask_for_lease(shared, &key, site, rumour).await {
                     Ok(ours) => lease = ours,
                     Err(landed) => return Ok(landed),
                 }
             }
         }
-        let landing = self.ask_storage(key, errand, &site, &rumour).await;
+        let landing = self.ask_storage(key, errand, site, rumour).await;
         // Not before what was fetched is on its way to Redis.
         drop(lease);
         landing
