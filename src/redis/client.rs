@@ -133,7 +133,8 @@ impl Inner {
     /// Tells the breaker how it went; a Redis that fails once too often is left alone until it is back.
     fn settle(self: &Arc<Self>, pass: Pass<'_>, failure: Option<&Failure>) {
         let Some(failure) = failure.filter(|failure| failure.is_of_server()) else {
-            return pass.succeeded();
+            pass.succeeded();
+            return;
         };
         if pass.failed() {
             tracing::warn!(error = chain(failure), "Redis fails: it is left alone until it answers again");

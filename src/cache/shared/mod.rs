@@ -1,0 +1,210 @@
+//! The tier in Redis, which all replicas share.
+//!
+//! Reading is one look for a small document, and one more for every 256 KiB of a larger one ([`load`]). Writing happens
+//! behind ([`queue`], [`write`]): nobody waits for it, and what can't be written in time is dropped. Whatever stands in
+//! Redis is believed only as far as it is sealed ([`seal`], [`header`], [`body`]). Leases see to it that one replica
+//! fetches what others wait for ([`lease`]).
+
+mod agree;
+mod body;
+mod header;
+mod lease;
+mod load;
+mod names;
+mod queue;
+mod seal;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::docs::StorageKey;
+use crate::redis::Client;
+use crate::secret::Secret;
+use crate::storage::ObjectMeta;
+use crate::telemetry::{BadValue, Instruments, SharedWrite};
+
+pub use body::Unpacker;
+pub use header::Header;
+pub use seal::Seal;
+
+pub(super) use agree::Turn;
+pub(super) use header::Confirmation;
+pub(super) use lease::{Lease, LeaseGuard, Waited};
+pub(super) use load::Loaded;
+pub(super) use queue::QueueBounds;
+
+use names::Names;
+use queue::{Full, Queue};
+use write::{Operation, Work};
+
+/// The field of a document's hash that holds its [`Header`], sealed.
+const HEADER: &str = "m";
+/// The field that tells one version from another.
+const IDENTITY: &str = "i";
+/// The field that holds its [`Confirmation`], sealed.
+const CONFIRMATION: &str = "c";
+
+/// What the tier runs on.
+#[derive(Debug, Clone)]
+pub(super) struct SharedOptions {
+    /// What all names in Redis begin with.
+    pub(super) key_prefix: String,
+    /// What values are sealed with.
+    pub(super) integrity_key: Option<Secret>,
+    /// How long Redis keeps a document after storage last confirmed it.
+    pub(super) expire_after: Duration,
+    /// A larger document is neither written nor believed.
+    pub(super) max_object_bytes: u64,
+    /// How much may wait to be written.
+    pub(super) queue: QueueBounds,
+}
+
+/// The tier.
+#[derive(Debug)]
+pub(super) struct Shared {
+    core: Arc<Core>,
+    queue: Queue<Operation>,
+}
+
+/// What reading and writing both need.
+#[derive(Debug)]
+struct Core {
+    client: Client,
+    seal: Seal,
+    names: Names,
+    expire_after: Duration,
+    max_object_bytes: u64,
+    instruments: Arc<Instruments>,
+}
+
+/// A document as the tier has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    /// What storage said of it.
+    pub(super) meta: ObjectMeta,
+    /// All of its bytes.
+    pub(super) body: Bytes,
+    /// When storage last confirmed it.
+    pub(super) confirmation: Confirmation,
+}
+
+impl Shared {
+    /// The tier behind `client`; its writes are worked off on the current runtime until it is dropped, and what waits
+    /// then still is.
+    pub(super) fn new(client: Client, options: SharedOptions, instruments: Arc<Instruments>) -> Arc<Self> {
+        let core = Arc::new(Core {
+            client,
+            seal: Seal::new(options.integrity_key.as_ref(), &options.key_prefix),
+            names: Names::new(&options.key_prefix),
+            expire_after: options.expire_after,
+            max_object_bytes: options.max_object_bytes,
+            instruments: Arc::clone(&instruments),
+        });
+        let writer = Arc::clone(&core);
+        let queue = Queue::new(options.queue, instruments, move |operation| {
+            let writer = Arc::clone(&writer);
+            async move { writer.carry_out(operation).await }
+        });
+        Arc::new(Self { core, queue })
+    }
+
+    /// Looks for `key`. Where Redis has the version that is `held` already, its body stays there.
+    pub(super) async fn load(&self, key: &StorageKey, held: Option<&ObjectMeta>) -> Loaded {
+        let (loaded, discard) = self.core.load(key, held).await;
+        if let Some(judged) = discard {
+            self.push(&self.core.names.document(key), Work::Discard { key: key.clone(), judged }, None);
+        }
+        loaded
+    }
+
+    /// Has a document written. Then, whether that went well or not, `tell` is published.
+    ///
+    /// Where too much waits already, the document is removed instead, so that no older one stays for others.
+    pub(super) fn store(
+        &self,
+        key: &StorageKey,
+        meta: ObjectMeta,
+        body: Bytes,
+        confirmation: Confirmation,
+        tell: Option<Bytes>,
+    ) {
+        let name = self.core.names.document(key);
+        let bytes = body.len();
+        let work = Work::Store { key: key.clone(), meta, body, confirmation };
+        if let Err(Full(Operation { tell, .. })) = self.queue.push_body(&name, Operation { work, tell }, bytes) {
+            self.core.written(SharedWrite::Dropped);
+            self.push(&name, Work::Remove { key: key.clone() }, tell);
+        }
+    }
+
+    /// Has a document confirmed that Redis holds in the version `meta`; another version stays as it is.
+    ///
+    /// No body is sent, but where Redis has nothing at all and there is a `body`.
+    pub(super) fn renew(&self, key: &StorageKey, meta: ObjectMeta, body: Option<Bytes>, confirmation: Confirmation) {
+        let name = self.core.names.document(key);
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        let work = Work::Renew { key: key.clone(), meta, body, confirmation };
+        if let Err(Full(Operation { work, .. })) = self.queue.push_body(&name, Operation { work, tell: None }, bytes) {
+            self.push(&name, work.without_body(), None);
+        }
+    }
+
+    /// Has a document removed. Then, whether that went well or not, `tell` is published.
+    pub(super) fn remove(&self, key: &StorageKey, tell: Option<Bytes>) {
+        self.push(&self.core.names.document(key), Work::Remove { key: key.clone() }, tell);
+    }
+
+    /// A small value that [`Shared::keep_record`] has kept; `None` also where Redis gave no answer.
+    pub(super) async fn record(&self, name: &str) -> Option<Bytes> {
+        let (value, discard) = self.core.record(name).await;
+        if let Some(judged) = discard {
+            self.push(&self.core.names.record(name), Work::DiscardRecord { name: name.to_owned(), judged }, None);
+        }
+        value
+    }
+
+    /// Has a small value kept for so long.
+    pub(super) fn keep_record(&self, name: &str, value: Bytes, ttl: Duration) {
+        let bytes = value.len();
+        let operation = Operation { work: Work::Keep { name: name.to_owned(), value, ttl }, tell: None };
+        if self.queue.push_body(&self.core.names.record(name), operation, bytes).is_err() {
+            self.core.written(SharedWrite::Dropped);
+        }
+    }
+
+    /// Has a message published on [`Shared::channel`].
+    pub(super) fn tell(&self, message: Bytes) {
+        self.push(&self.core.names.channel(), Work::Nothing, Some(message));
+    }
+
+    /// Where messages are published.
+    pub(super) fn channel(&self) -> String {
+        self.core.names.channel()
+    }
+
+    /// What messages and other values are to be sealed with.
+    pub(super) fn seal(&self) -> &Seal {
+        &self.core.seal
+    }
+
+    /// Queues what is small. What finds no place even so is counted, and lost.
+    fn push(&self, name: &str, work: Work, tell: Option<Bytes>) {
+        if self.queue.push(name, Operation { work, tell }).is_err() {
+            self.core.written(SharedWrite::Dropped);
+        }
+    }
+}
+
+impl Core {
+    fn written(&self, result: SharedWrite) {
+        self.instruments.shared_tier.written(result);
+    }
+
+    fn is_bad(&self, name: &str, reason: BadValue) {
+        self.instruments.shared_tier.bad_value(reason);
+        tracing::warn!(name, reason = reason.as_str(), "a value in Redis is no good, and is not used");
+    }
+}

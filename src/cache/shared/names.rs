@@ -1,0 +1,49 @@
+//! What things are called in Redis.
+
+use crate::docs::StorageKey;
+
+/// The names below one prefix.
+///
+/// All that concerns one document has `{doc:…}` in its name, so that it is on one server of a cluster: Redis looks for
+/// the first pair of braces and hashes only what is between them.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    prefix: String,
+}
+
+impl Names {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// A document: a hash of [`HEADER`](super::HEADER), [`IDENTITY`](super::IDENTITY),
+    /// [`CONFIRMATION`](super::CONFIRMATION) and the pieces of the body, by number.
+    pub(super) fn document(&self, key: &StorageKey) -> String {
+        format!("{}{{doc:{key}}}", self.prefix)
+    }
+
+    /// A document that is still being written.
+    pub(super) fn draft(&self, key: &StorageKey, token: &str) -> String {
+        format!("{}{{doc:{key}}}:draft:{token}", self.prefix)
+    }
+
+    /// Who fetches a document.
+    pub(super) fn lease(&self, key: &StorageKey) -> String {
+        format!("{}{{doc:{key}}}:lease", self.prefix)
+    }
+
+    /// A small value of another kind.
+    pub(super) fn record(&self, name: &str) -> String {
+        format!("{}site:{name}", self.prefix)
+    }
+
+    /// Whose turn it is at something.
+    pub(super) fn turn(&self, name: &str) -> String {
+        format!("{}turn:{name}", self.prefix)
+    }
+
+    /// Where replicas tell each other what has changed.
+    pub(super) fn channel(&self) -> String {
+        format!("{}changes", self.prefix)
+    }
+}

@@ -1,0 +1,289 @@
+//! Writing, one operation after another.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{FromRedisValue, Pipeline, pipe};
+use tokio::task::yield_now;
+
+use super::body::{Packed, Packer, Step};
+use super::header::{Confirmation, Header, identity};
+use super::load::{Field, record_context};
+use super::{CONFIRMATION, Core, HEADER, IDENTITY};
+use crate::chain::chain;
+use crate::docs::StorageKey;
+use crate::redis::Failure;
+use crate::storage::ObjectMeta;
+use crate::telemetry::SharedWrite;
+
+/// How long the pieces of a document stay that nobody finishes.
+const DRAFT_EXPIRES_AFTER: Duration = Duration::from_secs(60);
+
+/// Confirms a document if it is the version that it should be: 1. Another version: 0. Nothing: -1.
+const RENEW: &str = "local held = redis.call('HGET', KEYS[1], ARGV[1]) \
+    if not held then return -1 end \
+    if held ~= ARGV[2] then return 0 end \
+    redis.call('HSET', KEYS[1], ARGV[3], ARGV[4]) \
+    redis.call('PEXPIRE', KEYS[1], ARGV[5]) \
+    return 1";
+
+/// Removes what was judged, but not what was written since.
+const DISCARD: &str = "if redis.call('TYPE', KEYS[1]).ok ~= 'hash' \
+    or (redis.call('HGET', KEYS[1], ARGV[2]) or '') == ARGV[1] then return redis.call('DEL', KEYS[1]) end \
+    return 0";
+
+/// The same for a small value.
+const DISCARD_RECORD: &str = "if redis.call('TYPE', KEYS[1]).ok ~= 'string' \
+    or redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end \
+    return 0";
+
+/// Gives a lease up, if it is still ours.
+const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+/// Something to write, and what to tell everyone afterwards.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) work: Work,
+    pub(super) tell: Option<Bytes>,
+}
+
+/// Something to write.
+#[derive(Debug)]
+pub(super) enum Work {
+    Store {
+        key: StorageKey,
+        meta: ObjectMeta,
+        body: Bytes,
+        confirmation: Confirmation,
+    },
+    Renew {
+        key: StorageKey,
+        meta: ObjectMeta,
+        body: Option<Bytes>,
+        confirmation: Confirmation,
+    },
+    Remove {
+        key: StorageKey,
+    },
+    /// A value that is no good, with the header that it was known by.
+    Discard {
+        key: StorageKey,
+        judged: Field,
+    },
+    /// A small value that is no good.
+    DiscardRecord {
+        name: String,
+        judged: Vec<u8>,
+    },
+    Keep {
+        name: String,
+        value: Bytes,
+        ttl: Duration,
+    },
+    Release {
+        key: StorageKey,
+        token: String,
+    },
+    Nothing,
+}
+
+/// What became of it, where that counts.
+type Written = Result<Option<SharedWrite>, Failure>;
+
+impl Work {
+    /// The same, but for a body that can be done without.
+    pub(super) fn without_body(self) -> Self {
+        match self {
+            Self::Renew { key, meta, confirmation, .. } => Self::Renew { key, meta, body: None, confirmation },
+            other => other,
+        }
+    }
+}
+
+impl Core {
+    pub(super) async fn carry_out(&self, Operation { work, tell }: Operation) {
+        self.note(self.work_off(work).await);
+        if let Some(message) = tell {
+            let mut commands = pipe();
+            commands.cmd("PUBLISH").arg(self.names.channel()).arg(message.as_ref()).ignore();
+            let told = self.client.run::<()>(&commands).await;
+            self.note(told.map(|()| None));
+        }
+    }
+
+    fn note(&self, written: Written) {
+        match written {
+            Ok(None) => {}
+            Ok(Some(result)) => self.written(result),
+            Err(failure) => {
+                self.written(SharedWrite::Failed);
+                tracing::debug!(error = chain(&failure), "writing to Redis failed");
+            }
+        }
+    }
+
+    async fn work_off(&self, work: Work) -> Written {
+        match work {
+            Work::Store { key, meta, body, confirmation } => self.store(&key, meta, body, confirmation).await,
+            Work::Renew { key, meta, body, confirmation } => self.renew(&key, meta, body, confirmation).await,
+            Work::Remove { key } => self.remove(&self.names.document(&key)).await.map(|()| Some(SharedWrite::Removed)),
+            Work::Discard { key, judged } => {
+                let judged = judged.unwrap_or_default();
+                self.discard(DISCARD, &self.names.document(&key), &[&judged, HEADER.as_bytes()]).await
+            }
+            Work::DiscardRecord { name, judged } => {
+                self.discard(DISCARD_RECORD, &self.names.record(&name), &[&judged]).await
+            }
+            Work::Keep { name, value, ttl } => self.keep(&name, &value, ttl).await,
+            Work::Release { key, token } => {
+                self.script::<i64>(RELEASE, &self.names.lease(&key), &[token.as_bytes()]).await.map(|_| None)
+            }
+            Work::Nothing => Ok(None),
+        }
+    }
+
+    async fn renew(
+        &self,
+        key: &StorageKey,
+        meta: ObjectMeta,
+        body: Option<Bytes>,
+        confirmation: Confirmation,
+    ) -> Written {
+        let sealed = confirmation.seal(&self.seal, key, &meta);
+        let expiry = millis(self.expire_after).to_string();
+        let (identity, name) = (identity(&meta), self.names.document(key));
+        let arguments = [IDENTITY.as_bytes(), &identity, CONFIRMATION.as_bytes(), &sealed, expiry.as_bytes()];
+        match (self.script::<i64>(RENEW, &name, &arguments).await?, body) {
+            (1, _) => Ok(Some(SharedWrite::Renewed)),
+            (-1, Some(body)) => self.store(key, meta, body, confirmation).await,
+            _ => Ok(Some(SharedWrite::Outdated)),
+        }
+    }
+
+    /// Writes a document; where that fails, none is left rather than an older one.
+    async fn store(&self, key: &StorageKey, meta: ObjectMeta, body: Bytes, confirmation: Confirmation) -> Written {
+        if body.len() as u64 > self.max_object_bytes {
+            return Ok(Some(SharedWrite::Dropped));
+        }
+        let name = self.names.document(key);
+        let draft = self.names.draft(key, &token());
+        match self.write(key, meta, body, confirmation, &name, &draft).await {
+            Ok(()) => Ok(Some(SharedWrite::Stored)),
+            Err(failure @ Failure::Resting) => Err(failure),
+            Err(failure) => {
+                self.remove(&draft).await?;
+                self.remove(&name).await?;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        key: &StorageKey,
+        meta: ObjectMeta,
+        body: Bytes,
+        confirmation: Confirmation,
+        name: &str,
+        draft: &str,
+    ) -> Result<(), Failure> {
+        let mut packer = Packer::new(body, key.file_name());
+        let mut number = 0_u64;
+        // The piece before the one that is being made: the last goes out together with the header.
+        let mut ready: Option<Bytes> = None;
+        let packed = loop {
+            match packer.step() {
+                Step::Working => yield_now().await,
+                Step::Done(packed) => break packed,
+                Step::Piece(piece) => {
+                    if let Some(before) = ready.replace(piece) {
+                        self.add_to_draft(draft, number, &before).await?;
+                        number += 1;
+                    }
+                }
+            }
+        };
+        let target = if number == 0 { name } else { draft };
+        let mut commands = pipe();
+        commands.atomic();
+        if number == 0 {
+            commands.cmd("DEL").arg(name).ignore();
+        }
+        self.finish(&mut commands, target, key, meta, packed, confirmation);
+        if let Some(last) = &ready {
+            commands.cmd("HSET").arg(target).arg(number).arg(last.as_ref()).ignore();
+        }
+        commands.cmd("PEXPIRE").arg(target).arg(millis(self.expire_after)).ignore();
+        if number > 0 {
+            commands.cmd("RENAME").arg(draft).arg(name).ignore();
+        }
+        self.run(&commands).await
+    }
+
+    async fn add_to_draft(&self, draft: &str, number: u64, piece: &Bytes) -> Result<(), Failure> {
+        let mut commands = pipe();
+        commands.atomic();
+        commands.cmd("HSET").arg(draft).arg(number).arg(piece.as_ref()).ignore();
+        // With each piece anew: if the draft has expired meanwhile, this one must not stay for ever.
+        commands.cmd("PEXPIRE").arg(draft).arg(millis(DRAFT_EXPIRES_AFTER)).ignore();
+        self.run(&commands).await
+    }
+
+    fn finish(
+        &self,
+        commands: &mut Pipeline,
+        target: &str,
+        key: &StorageKey,
+        meta: ObjectMeta,
+        packed: Packed,
+        confirmation: Confirmation,
+    ) {
+        let Packed { encoding, stored, digest } = packed;
+        let confirmation = confirmation.seal(&self.seal, key, &meta);
+        let identity = identity(&meta);
+        let header = Header { meta, encoding, stored, digest }.seal(&self.seal, key);
+        let command = commands.cmd("HSET").arg(target).arg(HEADER).arg(header.as_ref());
+        command.arg(IDENTITY).arg(&identity).arg(CONFIRMATION).arg(confirmation.as_ref()).ignore();
+    }
+
+    async fn keep(&self, name: &str, value: &[u8], ttl: Duration) -> Written {
+        let sealed = self.seal.seal(&record_context(name), value);
+        let mut commands = pipe();
+        let command = commands.cmd("SET").arg(self.names.record(name)).arg(sealed.as_ref());
+        command.arg("PX").arg(millis(ttl)).ignore();
+        self.run::<()>(&commands).await.map(|()| Some(SharedWrite::Stored))
+    }
+
+    async fn discard(&self, script: &str, name: &str, arguments: &[&[u8]]) -> Written {
+        let removed: i64 = self.script(script, name, arguments).await?;
+        Ok((removed > 0).then_some(SharedWrite::Removed))
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), Failure> {
+        let mut commands = pipe();
+        commands.cmd("DEL").arg(name).ignore();
+        self.run(&commands).await
+    }
+
+    /// Runs a script on one key. Its text is sent each time: Redis knows it by its hash, and none has to be loaded
+    /// again after a failover.
+    async fn script<T: FromRedisValue>(&self, script: &str, name: &str, arguments: &[&[u8]]) -> Result<T, Failure> {
+        let mut commands = pipe();
+        commands.cmd("EVAL").arg(script).arg(1).arg(name).arg(arguments);
+        self.run::<(T,)>(&commands).await.map(|(value,)| value)
+    }
+
+    pub(super) async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failure> {
+        self.client.run(commands).await
+    }
+}
+
+/// What nobody else comes up with.
+pub(super) fn token() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// As Redis takes durations; it takes no zero.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2)
+}
