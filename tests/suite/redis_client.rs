@@ -260,6 +260,35 @@ async fn a_master_that_was_demoted_is_left_for_the_new_one() {
 }
 
 #[tokio::test]
+async fn a_master_that_hangs_is_left_for_the_new_one() {
+    let redis = Redis::sentinel();
+    let client = client(redis.options_with(", readTimeout: 200ms, connectTimeout: 500ms"));
+    let mut heard = client.listen("callboard:news");
+    connected(&mut heard).await;
+    works(&client).await;
+    redis.stop();
+    redis.wait_for_failover();
+    lost(&mut heard).await;
+    works(&client).await;
+    connected(&mut heard).await;
+    redis.cont();
+    works(&client).await;
+}
+
+#[tokio::test]
+async fn a_cluster_with_a_node_that_hangs_works_again_when_it_goes_on() {
+    let redis = Redis::cluster();
+    let client = client(redis.options_with(", readTimeout: 200ms, connectTimeout: 500ms"));
+    works(&client).await;
+    redis.stop();
+    until(async || matches!(get(&client, "a").await, Err(Failure::Resting))).await;
+    redis.cont();
+    works(&client).await;
+    let mut heard = client.listen("callboard:news");
+    connected(&mut heard).await;
+}
+
+#[tokio::test]
 async fn a_cluster_that_lost_a_master_works_again_when_it_is_back() {
     let redis = Redis::cluster();
     let client = client(redis.options());

@@ -254,6 +254,11 @@ impl Redis {
     /// Kills the master and waits until its replica is the master.
     pub fn failover(&self) {
         self.kill();
+        self.wait_for_failover();
+    }
+
+    /// Waits until the replica is the master.
+    pub fn wait_for_failover(&self) {
         wait("the replica is promoted", || self.nodes[1].has_role("master"));
     }
 
