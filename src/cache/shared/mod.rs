@@ -206,3 +206,6 @@ impl Core {
         tracing::warn!(name, reason = reason.as_str(), "a value in Redis is no good, and is not used");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,8 @@ use crate::cache::generation::Generation;
 use crate::clock::Timestamp;
 use crate::docs::{Locator, Options as DocsOptions};
 use crate::http::etag::ETag;
-use crate::redis::Options as RedisOptions;
+use crate::redis::{Address, Form, Options as RedisOptions};
+use crate::trust::{Options as TrustOptions, Trust};
 use server::Server;
 
 const BOUNDS: QueueBounds = QueueBounds { operations: 64, bytes: 32 * 1024 * 1024 };
@@ -72,13 +73,22 @@ fn tier(server: &Server, change: impl FnOnce(&mut SharedOptions)) -> (Arc<Shared
     };
     change(&mut options);
     let instruments = Arc::new(Instruments::new().unwrap());
-    (Shared::new(Arc::new(client(server, &instruments)), options, Arc::clone(&instruments)), instruments)
+    (Shared::new(client(server, &instruments), options, Arc::clone(&instruments)), instruments)
 }
 
 fn client(server: &Server, instruments: &Arc<Instruments>) -> Client {
-    let trust = crate::trust::Trust::load(&Default::default()).unwrap();
-    let options = RedisOptions { read_timeout: Duration::from_secs(10), socket: server.socket() };
-    Client::new(options, &trust, Arc::clone(instruments)).unwrap()
+    let options = RedisOptions {
+        form: Form::Standalone(Address::Unix(server.socket())),
+        username: None,
+        password: None,
+        database: 0,
+        tls: None,
+        key_prefix: "callboard:".to_owned(),
+        read_timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(10),
+        integrity_key: None,
+    };
+    Client::new(options, &Trust::load(&TrustOptions::default()).unwrap(), Arc::clone(instruments)).unwrap()
 }
 
 fn key(file: &str) -> StorageKey {
