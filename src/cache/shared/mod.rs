@@ -1,9 +1,9 @@
 //! The tier in Redis, which all replicas share.
 //!
-//! Reading is one look for a small document, and one more for every 256 KiB of a larger one ([`load`]). Writing happens
-//! behind ([`queue`], [`write`]): nobody waits for it, and what can't be written in time is dropped. Whatever stands in
-//! Redis is believed only as far as it is sealed ([`seal`], [`header`], [`body`]). Leases see to it that one replica
-//! fetches what others wait for ([`lease`]).
+//! Reading is one look for a small document, and one more for every 256 KiB of a larger one (`load.rs`). Writing happens
+//! behind (`queue.rs`, `write.rs`): nobody waits for it, and what can't be written in time is dropped. Whatever stands in
+//! Redis is believed only as far as its seal, its size and its digest go (`seal.rs`, `header.rs`, `body.rs`). Leases see
+//! to it that one replica fetches what others wait for (`lease.rs`).
 
 mod body;
 mod header;

@@ -13,7 +13,7 @@ use crate::cache::generation::Generation;
 use crate::clock::Timestamp;
 use crate::docs::{Locator, Options as DocsOptions};
 use crate::http::etag::ETag;
-use crate::redis::{Address, Form, Options as RedisOptions};
+use crate::redis::Options as RedisOptions;
 use crate::trust::{Options as TrustOptions, Trust};
 use server::Server;
 
@@ -31,7 +31,10 @@ impl Rig {
     }
 
     fn with(change: impl FnOnce(&mut SharedOptions)) -> Self {
-        let server = Server::start();
+        Self::on(Server::start(), change)
+    }
+
+    fn on(server: Server, change: impl FnOnce(&mut SharedOptions)) -> Self {
         let (shared, instruments) = tier(&server, change);
         Self { server, shared, instruments }
     }
@@ -78,7 +81,7 @@ fn tier(server: &Server, change: impl FnOnce(&mut SharedOptions)) -> (Arc<Shared
 
 fn client(server: &Server, instruments: &Arc<Instruments>) -> Client {
     let options = RedisOptions {
-        form: Form::Standalone(Address::Unix(server.socket())),
+        form: server.form(),
         username: None,
         password: None,
         database: 0,

@@ -79,6 +79,32 @@ async fn a_renewal_finds_a_place_where_its_body_would_not() {
 }
 
 #[tokio::test]
+async fn a_cluster_takes_all_of_it() {
+    let rig = Rig::on(Server::cluster().await, |_| ());
+    let body = noise(1_000_000);
+    let held = meta("a", &body);
+    rig.store("a.png", "a", &body).await;
+    assert_eq!(rig.load("a.png").await, document("a", &body));
+    rig.shared.renew(&key("a.png"), held.clone(), None, confirmed(1));
+    rig.written().await;
+    let lease = rig.shared.lease(&key("a.png"), Duration::from_secs(60)).await;
+    assert!(matches!(lease, Lease::Mine(_)));
+    let waited = rig.shared.wait(&key("a.png"), Some(&held), |_| true, Duration::ZERO).await;
+    assert_eq!(waited, Waited::Loaded(Loaded::Same(confirmed(1))));
+    drop(lease);
+    rig.written().await;
+    let waited = rig.shared.wait(&key("a.png"), None, |_| false, Duration::ZERO).await;
+    assert_eq!(waited, Waited::Free);
+    rig.shared.keep_record("site", Bytes::from_static(b"17"), Duration::from_secs(60));
+    rig.shared.remove(&key("a.png"), Some(Bytes::from_static(b"removed")));
+    rig.written().await;
+    assert_eq!(rig.shared.record("site").await.unwrap(), "17");
+    assert_eq!(rig.load("a.png").await, Loaded::Nothing);
+    rig.counted(r#"writes_total{result="renewed"} 1"#);
+    rig.counted(r#"writes_total{result="failed"} 0"#);
+}
+
+#[tokio::test]
 async fn what_waits_is_written_also_after_the_tier_is_gone() {
     let rig = Rig::start();
     let (other, _) = tier(&rig.server, |_| ());
