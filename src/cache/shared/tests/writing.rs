@@ -68,6 +68,16 @@ async fn a_version_that_finds_no_place_leaves_no_older_one() {
 }
 
 #[tokio::test]
+async fn a_version_that_is_too_large_leaves_no_older_one() {
+    let rig = Rig::with(|options| options.max_object_bytes = 1000);
+    rig.store("a.png", "old", &noise(1000)).await;
+    assert!(rig.has("a.png").await);
+    rig.store("a.png", "new", &noise(1001)).await;
+    assert!(!rig.has("a.png").await);
+    rig.counted(r#"writes_total{result="dropped"} 1"#);
+}
+
+#[tokio::test]
 async fn a_renewal_finds_a_place_where_its_body_would_not() {
     let rig = Rig::with(|options| options.queue.bytes = 1000);
     let body = noise(900);
