@@ -113,7 +113,8 @@ impl Shared {
     pub(super) async fn load(&self, key: &StorageKey, held: Option<&ObjectMeta>) -> Loaded {
         let (loaded, discard) = self.core.load(key, held).await;
         if let Some(judged) = discard {
-            self.push(&self.core.names.document(key), Work::Discard { key: key.clone(), judged }, None);
+            let bytes = judged.as_ref().map_or(0, Vec::len);
+            self.discard(&self.core.names.document(key), Work::Discard { key: key.clone(), judged }, bytes);
         }
         loaded
     }
@@ -159,7 +160,8 @@ impl Shared {
     pub(super) async fn record(&self, name: &str) -> Option<Bytes> {
         let (value, discard) = self.core.record(name).await;
         if let Some(judged) = discard {
-            self.push(&self.core.names.record(name), Work::DiscardRecord { name: name.to_owned(), judged }, None);
+            let bytes = judged.len();
+            self.discard(&self.core.names.record(name), Work::DiscardRecord { name: name.to_owned(), judged }, bytes);
         }
         value
     }
@@ -186,6 +188,14 @@ impl Shared {
     /// What messages and other values are to be sealed with.
     pub(super) fn seal(&self) -> &Seal {
         &self.core.seal
+    }
+
+    /// Queues the removal of a value that was judged. That may be of any length, so it counts as a body does; what finds
+    /// no place is judged again when it is next met.
+    fn discard(&self, name: &str, work: Work, bytes: usize) {
+        if self.queue.push_body(name, Operation { work, tell: None }, bytes).is_err() {
+            self.core.written(SharedWrite::Dropped);
+        }
     }
 
     /// Queues what is small. What finds no place even so is counted, and lost.
