@@ -178,7 +178,7 @@ fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Res
         ),
         limiter: Arc::new(Limiter::new(resolved.limits, &Clock::System)),
         locator: Locator::new(resolved.docs),
-        cache: DocCache::new(Arc::clone(&storage), resolved.cache, Clock::System, &instruments),
+        cache: DocCache::new(Arc::clone(&storage), None, resolved.cache, Clock::System, Arc::clone(&instruments)),
         health: Arc::new(Health::new(storage)),
         instruments,
         access_log,

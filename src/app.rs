@@ -11,13 +11,14 @@ use tokio::time::Instant;
 
 use crate::admin::Admin;
 use crate::auth::Authenticator;
-use crate::cache::DocCache;
+use crate::cache::{DocCache, RedisOptions};
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::docs::{Locator, StorageKey};
 use crate::limit::Limiter;
 use crate::pipeline::{Health, Journey, Rooms};
+use crate::redis;
 use crate::sample;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
 use crate::server::{Listener, Stop, Stopper, raise_open_files};
@@ -48,6 +49,7 @@ pub struct App {
     admin: Arc<Admin>,
     health: Arc<Health>,
     storage: Arc<Reader>,
+    cache: Arc<DocCache>,
     limiter: Arc<Limiter>,
     instruments: Arc<Instruments>,
     root_path: String,
@@ -124,7 +126,9 @@ impl App {
     ) -> Result<Self, StartError> {
         let instruments = Arc::clone(&telemetry.instruments);
         let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
-        let cache = DocCache::new(Arc::clone(&storage), resolved.cache, clock.clone(), &instruments);
+        let origin = &resolved.storage.origin;
+        let redis = resolved.redis.map(|options| redis(options, origin, trust, &instruments)).transpose()?;
+        let cache = DocCache::new(Arc::clone(&storage), redis, resolved.cache, clock.clone(), Arc::clone(&instruments));
         let health = Arc::new(Health::new(Arc::clone(&storage)));
         let access_log = AccessLog::new(&resolved.telemetry, Arc::clone(&instruments));
         let root_path = resolved.docs.root_path.clone();
@@ -136,7 +140,7 @@ impl App {
             authenticator: Authenticator::new(resolved.auth, clock, key_set_client(trust)?),
             limiter: Arc::clone(&limiter),
             locator,
-            cache,
+            cache: Arc::clone(&cache),
             health: Arc::clone(&health),
             instruments: Arc::clone(&instruments),
             access_log,
@@ -148,6 +152,7 @@ impl App {
             admin: Arc::new(admin),
             health,
             storage,
+            cache,
             limiter,
             instruments,
             root_path,
@@ -176,6 +181,8 @@ impl App {
         let health = Arc::clone(&self.health);
         let contact = first_contact(self.storage, self.root_path, self.probe, stopped.clone());
         let sweep = sweep(self.limiter, stopped.clone());
+        tokio::spawn(until_stopped(Arc::clone(&self.cache).keep_hearing(), stopped.clone()));
+        tokio::spawn(until_stopped(self.cache.keep_watch(), stopped.clone()));
         let serving = tokio::spawn(async move {
             // Until the last document is through, there is somebody to be asked how that goes.
             let (stop_admin, admin_stopped) = Stop::channel();
@@ -275,6 +282,23 @@ pub fn store(options: &StorageOptions, trust: &Trust) -> Result<Arc<dyn DocStore
     })
 }
 
+/// The client of Redis, and what the cache's tier in it runs on.
+///
+/// What replicas share is only what they read from the same place: another bucket's documents are found under other
+/// names, also where two Callboards were given the same prefix.
+fn redis(
+    options: redis::Options,
+    origin: &Origin,
+    trust: &Trust,
+    instruments: &Arc<Instruments>,
+) -> Result<(redis::Client, RedisOptions), StartError> {
+    let key_prefix = format!("{}{:08x}:", options.key_prefix, origin.fingerprint());
+    let tier = RedisOptions { key_prefix, integrity_key: options.integrity_key.clone() };
+    let client = redis::Client::new(options, trust, Arc::clone(instruments));
+    let client = client.map_err(|error| StartError::Setup { what: "the Redis client", source: error.into() })?;
+    Ok((client, tier))
+}
+
 /// The client that reads key sets. It asks Backstage itself: through no proxy, as Backstage's own plugins do, and
 /// following no redirection, since a key set is trusted for the address that it comes from.
 ///
@@ -311,6 +335,14 @@ async fn first_contact(storage: Arc<Reader>, root_path: String, probe: StorageKe
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(longest),
             () = stop.requested() => return,
         }
+    }
+}
+
+/// Does `work` until the program is to stop.
+async fn until_stopped(work: impl Future<Output = ()>, mut stop: Stop) {
+    tokio::select! {
+        () = work => {}
+        () = stop.requested() => {}
     }
 }
 

@@ -60,22 +60,42 @@ impl Breaker {
     /// [`Open`] where nothing is let through now.
     pub fn admit(&self) -> Result<Pass<'_>, Open> {
         let mut state = self.state();
-        match *state {
-            State::Closed(_) => Ok(Pass { breaker: self, is_probe: false }),
-            State::Open(until, pause) => match until.checked_duration_since(Instant::now()) {
-                Some(left) if !left.is_zero() => Err(Open { retry_after: left }),
-                _ => {
-                    *state = State::Probing(pause);
-                    Ok(Pass { breaker: self, is_probe: true })
-                }
-            },
-            State::Probing(pause) => Err(Open { retry_after: pause.min(self.rules.first_pause) }),
+        if let Some(retry_after) = self.left(*state) {
+            return Err(Open { retry_after });
         }
+        let is_probe = match *state {
+            State::Open(_, pause) => {
+                *state = State::Probing(pause);
+                true
+            }
+            State::Closed(_) | State::Probing(_) => false,
+        };
+        Ok(Pass { breaker: self, is_probe })
+    }
+
+    /// Whether it is worth getting ready for a try: what [`Breaker::admit`] would say, without becoming the probe.
+    ///
+    /// # Errors
+    /// [`Open`] where nothing would be let through now.
+    pub fn check(&self) -> Result<(), Open> {
+        let left = self.left(*self.state());
+        left.map_or(Ok(()), |retry_after| Err(Open { retry_after }))
     }
 
     /// Whether all goes through.
     pub fn is_closed(&self) -> bool {
         matches!(*self.state(), State::Closed(_))
+    }
+
+    /// For how much longer nothing is let through; `None` where something is.
+    fn left(&self, state: State) -> Option<Duration> {
+        match state {
+            State::Closed(_) => None,
+            State::Open(until, _) => {
+                Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+            }
+            State::Probing(pause) => Some(pause.min(self.rules.first_pause)),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -90,9 +110,11 @@ impl Breaker {
 }
 
 impl Pass<'_> {
-    /// It answered. Whoever hears that knows that it lives, whatever others found before.
-    pub fn succeeded(self) {
-        *self.breaker.state() = State::Closed(0);
+    /// It answered. Whoever hears that knows that it lives, whatever others found before. Returns whether that closed the
+    /// breaker.
+    pub fn succeeded(self) -> bool {
+        let before = std::mem::replace(&mut *self.breaker.state(), State::Closed(0));
+        !matches!(before, State::Closed(_))
     }
 
     /// It failed. Returns whether that opened the breaker.
@@ -172,9 +194,10 @@ mod tests {
         pass(1).await;
         assert!(breaker.admit().is_err());
         pass(1).await;
-        breaker.admit().unwrap().succeeded();
+        assert!(breaker.admit().unwrap().succeeded());
         assert!(breaker.is_closed());
         assert!(!breaker.admit().unwrap().failed());
+        assert!(!breaker.admit().unwrap().succeeded(), "it was closed already");
     }
 
     #[tokio::test(start_paused = true)]
@@ -193,6 +216,16 @@ mod tests {
         pass(1).await;
         drop(breaker.admit().unwrap());
         assert!(breaker.admit().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_at_it_is_no_probe() {
+        let breaker = open();
+        assert_eq!(breaker.check(), Err(breaker.admit().unwrap_err()));
+        pass(1).await;
+        assert_eq!((breaker.check(), breaker.check()), (Ok(()), Ok(())));
+        let _probe = breaker.admit().unwrap();
+        assert_eq!(breaker.check(), Err(Open { retry_after: RULES.first_pause }));
     }
 
     #[tokio::test(start_paused = true)]

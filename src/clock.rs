@@ -37,6 +37,12 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// This point in time, `by` earlier; the epoch at the earliest.
+    pub fn minus(self, by: Duration) -> Self {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
     /// This point in time, `by` later.
     pub fn plus(self, by: Duration) -> Self {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
@@ -47,6 +53,14 @@ impl Timestamp {
 impl From<Timestamp> for SystemTime {
     fn from(timestamp: Timestamp) -> Self {
         UNIX_EPOCH + Duration::from_millis(timestamp.0)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// Rounded down to milliseconds; what lies before the epoch is the epoch.
+    fn from(time: SystemTime) -> Self {
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -63,10 +77,7 @@ impl Clock {
     /// What time it is.
     pub fn now(&self) -> Timestamp {
         match self {
-            Self::System => {
-                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-            }
+            Self::System => SystemTime::now().into(),
             Self::Manual(hand) => hand.now(),
         }
     }

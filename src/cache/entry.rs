@@ -1,11 +1,15 @@
 //! What the cache holds of one key.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::HeaderValue;
 use serde::de::IgnoredAny;
 
+use super::generation::Generation;
+use super::hearing::Epoch;
+use super::site::Site;
 use crate::clock::Timestamp;
 use crate::docs::{StorageKey, is_fingerprinted, media_type};
 use crate::storage::ObjectMeta;
@@ -31,6 +35,25 @@ pub struct Entry {
     pub broken_metadata: bool,
     /// How storage last failed to confirm it, if it has failed since it did.
     pub(super) failure: Option<Failure>,
+    /// The site that it belongs to.
+    pub(super) site: Arc<Site>,
+    /// That site's generation when storage was asked.
+    pub(super) generation: Generation,
+    /// Since when this replica hears of every change to it.
+    pub(super) heard_since: Epoch,
+}
+
+/// Where an entry comes from, and when it did.
+#[derive(Debug, Clone)]
+pub(super) struct Provenance {
+    /// When storage was asked.
+    pub(super) confirmed_at: Timestamp,
+    /// The site that it belongs to.
+    pub(super) site: Arc<Site>,
+    /// That site's generation at that time.
+    pub(super) generation: Generation,
+    /// Since when this replica hears of every change to it.
+    pub(super) heard_since: Epoch,
 }
 
 /// A failure to confirm an entry.
@@ -54,36 +77,58 @@ pub enum Content {
 }
 
 impl Entry {
-    pub(super) fn document(key: &StorageKey, meta: ObjectMeta, body: Bytes, now: Timestamp) -> Self {
-        Self::new(key, meta, Content::Body(body), now)
+    /// A document that is kept.
+    pub(super) fn document(key: &StorageKey, meta: ObjectMeta, body: Bytes, from: Provenance) -> Self {
+        Self::new(key, meta, Content::Body(body), from)
     }
 
-    pub(super) fn large(key: &StorageKey, meta: ObjectMeta, now: Timestamp) -> Self {
-        Self::new(key, meta, Content::Large, now)
+    /// One that is too large for that.
+    pub(super) fn large(key: &StorageKey, meta: ObjectMeta, from: Provenance) -> Self {
+        Self::new(key, meta, Content::Large, from)
     }
 
-    pub(super) fn absent(now: Timestamp) -> Self {
+    pub(super) fn absent(from: Provenance) -> Self {
+        let Provenance { confirmed_at, site, generation, heard_since } = from;
         Self {
             meta: ObjectMeta { size: 0, etag: None, last_modified: None },
             content: Content::Absent,
-            confirmed_at: now,
+            confirmed_at,
             content_type: HeaderValue::from_static(""),
             last_modified: None,
             content_length: HeaderValue::from(0),
             fingerprinted: false,
             broken_metadata: false,
             failure: None,
+            site,
+            generation,
+            heard_since,
         }
     }
 
-    /// The same, confirmed by storage at `now`.
-    pub(super) fn confirmed(&self, now: Timestamp) -> Self {
-        Self { confirmed_at: now, failure: None, ..self.clone() }
+    /// The same, confirmed anew.
+    pub(super) fn confirmed(&self, from: Provenance) -> Self {
+        let Provenance { confirmed_at, site, generation, heard_since } = from;
+        Self { confirmed_at, site, generation, heard_since, failure: None, ..self.clone() }
     }
 
     /// The same, which storage has failed to confirm.
     pub(super) fn unconfirmed(&self, failure: Failure) -> Self {
         Self { failure: Some(failure), ..self.clone() }
+    }
+
+    /// The same, which something said elsewhere puts in doubt.
+    pub(super) fn doubted(&self) -> Self {
+        Self { heard_since: Epoch::NEVER, ..self.clone() }
+    }
+
+    /// Whether there is such a document.
+    pub(super) fn is_present(&self) -> bool {
+        !matches!(self.content, Content::Absent)
+    }
+
+    /// What tells this version of the document from others; `None` for its absence.
+    pub(super) fn version(&self) -> Option<&ObjectMeta> {
+        self.is_present().then_some(&self.meta)
     }
 
     /// Bytes of its body held in memory.
@@ -94,14 +139,15 @@ impl Entry {
         }
     }
 
-    fn new(key: &StorageKey, meta: ObjectMeta, content: Content, now: Timestamp) -> Self {
+    fn new(key: &StorageKey, meta: ObjectMeta, content: Content, from: Provenance) -> Self {
+        let Provenance { confirmed_at, site, generation, heard_since } = from;
         let broken_metadata = match &content {
             Content::Body(body) if key.is_metadata() => serde_json::from_slice::<IgnoredAny>(body).is_err(),
             _ => false,
         };
         Self {
             content,
-            confirmed_at: now,
+            confirmed_at,
             content_type: media_type(key.file_name()),
             last_modified: meta.last_modified.and_then(http_date),
             content_length: HeaderValue::from(meta.size),
@@ -109,6 +155,9 @@ impl Entry {
             broken_metadata,
             failure: None,
             meta,
+            site,
+            generation,
+            heard_since,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::docs::StorageKey;
+use crate::storage::ObjectMeta;
 use crate::telemetry::Scope;
 
 /// Fetches that are under way, by key. Bounded by the requests that wait for them.
@@ -15,7 +16,27 @@ pub(super) struct Flights<T> {
     airborne: Arc<Mutex<Airborne<T>>>,
 }
 
-type Airborne<T> = HashMap<StorageKey, watch::Receiver<Option<T>>>;
+type Airborne<T> = HashMap<StorageKey, Flight<T>>;
+
+#[derive(Debug)]
+struct Flight<T> {
+    landing: watch::Receiver<Option<T>>,
+    rumour: Rumour,
+}
+
+/// What other replicas have said about a document while it was being fetched.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rumour(Arc<Mutex<Option<Said>>>);
+
+/// The version that was found elsewhere; `None` where the document was found to be gone.
+type Said = Option<ObjectMeta>;
+
+impl Rumour {
+    /// Whether somebody has found another version than this, or none.
+    pub(super) fn is_of_another_than(&self, version: Option<&ObjectMeta>) -> bool {
+        lock(&self.0).as_ref().is_some_and(|said| said.as_ref() != version)
+    }
+}
 
 impl<T> Default for Flights<T> {
     fn default() -> Self {
@@ -32,24 +53,32 @@ pub(super) struct Ticket<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Flights<T> {
+    /// Tells whoever is fetching the document of this key which version was found elsewhere.
+    pub(super) fn spread(&self, key: &str, version: Option<ObjectMeta>) {
+        if let Some(flight) = lock(&self.airborne).get(key) {
+            *lock(&flight.rumour.0) = Some(version);
+        }
+    }
+
     /// Boards the flight for `key`; where there is none, `work` becomes one, as a task of its own.
-    pub(super) fn join<F>(&self, key: &StorageKey, work: impl FnOnce() -> F) -> Ticket<T>
+    pub(super) fn join<F>(&self, key: &StorageKey, work: impl FnOnce(Rumour) -> F) -> Ticket<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
         let mut airborne = lock(&self.airborne);
         let vacant = match airborne.entry(key.clone()) {
             Entry::Occupied(flight) => {
-                return Ticket { is_leader: false, landing: flight.get().clone() };
+                return Ticket { is_leader: false, landing: flight.get().landing.clone() };
             }
             Entry::Vacant(vacant) => vacant,
         };
         let (land, landing) = watch::channel(None);
-        vacant.insert(landing.clone());
+        let rumour = Rumour::default();
+        vacant.insert(Flight { landing: landing.clone(), rumour: rumour.clone() });
         drop(airborne);
         let departure = Departure { airborne: Arc::clone(&self.airborne), key: key.clone() };
         // What the flight does is told below the span of the request that it took off for.
-        let (work, scope) = (work(), Scope::current());
+        let (work, scope) = (work(rumour), Scope::current());
         tokio::spawn(async move {
             let result = scope.run(work).await;
             // Gone from the map before anyone hears of it: whoever asks after that finds the cache filled.
@@ -80,9 +109,9 @@ impl<T> Drop for Departure<T> {
     }
 }
 
-fn lock<T>(airborne: &Mutex<Airborne<T>>) -> MutexGuard<'_, Airborne<T>> {
-    // The map is whole whenever the lock is let go, also by a panic.
-    airborne.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(whole: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is in it is whole whenever the lock is let go, also by a panic.
+    whole.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -105,7 +134,7 @@ mod tests {
         let go = Arc::new(Notify::new());
         let tickets: Vec<_> = (0..1000)
             .map(|_| {
-                flights.join(&key(), || {
+                flights.join(&key(), |_| {
                     let (runs, go) = (Arc::clone(&runs), Arc::clone(&go));
                     async move {
                         runs.fetch_add(1, Ordering::SeqCst);
@@ -129,11 +158,11 @@ mod tests {
         let flights = Flights::default();
         let go = Arc::new(Notify::new());
         let waits = Arc::clone(&go);
-        let leader = flights.join(&key(), || async move {
+        let leader = flights.join(&key(), |_| async move {
             waits.notified().await;
             7
         });
-        let waiter = flights.join(&key(), || async { 8 });
+        let waiter = flights.join(&key(), |_| async { 8 });
         drop(leader);
         go.notify_one();
         assert_eq!(waiter.land().await, Some(7));
@@ -142,11 +171,11 @@ mod tests {
     #[tokio::test]
     async fn a_panic_reaches_every_waiter_and_leaves_nothing_behind() {
         let flights: Flights<u8> = Flights::default();
-        let leader = flights.join(&key(), || async { panic!("the fetch dies") });
-        let waiter = flights.join(&key(), || async { 8 });
+        let leader = flights.join(&key(), |_| async { panic!("the fetch dies") });
+        let waiter = flights.join(&key(), |_| async { 8 });
         assert_eq!(leader.land().await, None);
         assert_eq!(waiter.land().await, None);
-        let next = flights.join(&key(), || async { 9 });
+        let next = flights.join(&key(), |_| async { 9 });
         assert!(next.is_leader);
         assert_eq!(next.land().await, Some(9));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::Entry;
@@ -28,6 +29,24 @@ impl Memory {
 
     pub(super) fn get(&self, key: &StorageKey) -> Option<Arc<Entry>> {
         self.entries.get(key)
+    }
+
+    /// What is held under the key of this text.
+    pub(super) fn get_by_text(&self, key: &str) -> Option<Arc<Entry>> {
+        self.entries.get(key)
+    }
+
+    /// Replaces what is held under `key`, or leaves it where `replace` says so.
+    pub(super) fn replace(&self, key: StorageKey, replace: impl FnOnce(&Entry) -> Option<Entry>) {
+        let replace = |held: Option<moka::Entry<StorageKey, Arc<Entry>>>| {
+            held.and_then(|held| replace(held.value())).map_or(Op::Nop, |entry| Op::Put(Arc::new(entry)))
+        };
+        let _ = self.entries.entry(key).and_compute_with(replace);
+    }
+
+    /// How many entries there are of each that `is_counted` says yes to.
+    pub(super) fn count(&self, is_counted: impl Fn(&Entry) -> bool) -> usize {
+        self.entries.iter().filter(|(_, entry)| is_counted(entry)).count()
     }
 
     pub(super) fn put(&self, key: StorageKey, entry: Arc<Entry>) {

@@ -1,47 +1,75 @@
-//! Documents kept near: freshness lives in the entry, the tier only bounds bytes, and however many wait for a key, one
+//! Documents kept near: freshness lives in the entry, the tiers only bound bytes, and however many wait for a key, one
 //! task fetches it.
+//!
+//! What a reader meets, in this order:
+//!
+//! 1. [`DocCache::fresh`]: memory, by the rules in `freshness.rs`; `sites.rs` and `site.rs` know which publish of a site is
+//!    the newest, `watch.rs` looks;
+//! 2. [`DocCache::fetch`]: an old copy where the rules excuse it, else one flight (`flight.rs`) for all who wait;
+//! 3. the flight's errand (`errand.rs`): Redis, then storage, then both tiers;
+//! 4. `replicas.rs`: what one replica finds, the others hear, and doubt what they hold.
 
 mod entry;
+mod errand;
 mod flight;
 mod freshness;
-#[allow(dead_code, unused_imports, reason = "nothing is built on the shared tier yet")]
 mod generation;
+mod hearing;
 mod memory;
 mod options;
-#[allow(dead_code, unused_imports, reason = "nothing is built on the shared tier yet")]
+mod purge;
+mod replicas;
 pub mod shared;
+mod site;
+mod sites;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::chain::chain;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::docs::StorageKey;
 use crate::http::cache_status::{CacheOutcome, Ttl};
-use crate::storage::{GetOptions, Object, Reader, StoreError, Whole};
+use crate::redis::Client;
+use crate::storage::{GetOptions, Object, Reader, StoreError};
 use crate::telemetry::Instruments;
 
 pub use entry::{Content, Entry};
-pub use options::Options;
+pub use options::{Options, RedisOptions};
+pub use purge::{Purged, Replicas};
 
-use entry::Failure;
-use flight::Flights;
-use freshness::{Excuse, Freshness};
+use errand::Errand;
+use flight::{Flights, Ticket};
+use freshness::{Excuse, Freshness, Standing};
+use hearing::Hearing;
 use memory::Memory;
+use shared::Shared;
+use sites::Sites;
 
 /// How long a reader waits for storage to confirm an old copy before it is served unconfirmed.
 const PATIENCE_WITH_COPY: Duration = Duration::from_secs(1);
+
+/// The same for a copy that there is reason to think is no longer true: longer than a slow store takes, and shorter than
+/// a client waits.
+const PATIENCE_WITH_DOUBTFUL: Duration = Duration::from_secs(5);
 
 /// The cache in front of storage.
 #[derive(Debug)]
 pub struct DocCache {
     memory: Memory,
-    flights: Flights<Result<Landed, StoreError>>,
+    flights: Flights<Landing>,
+    sites: Sites,
+    hearing: Hearing,
+    /// The tier that all replicas share, where there is one.
+    shared: Option<Arc<Shared>>,
+    /// Tells this replica from others.
+    id: u128,
     storage: Arc<Reader>,
     clock: Clock,
     options: Options,
+    instruments: Arc<Instruments>,
 }
 
 /// A document, or the knowledge that there is none, and how it was come by.
@@ -64,62 +92,125 @@ struct Landed {
     outcome: CacheOutcome,
 }
 
+type Landing = Result<Landed, StoreError>;
+
 impl DocCache {
-    /// An empty cache in front of `storage`.
-    pub fn new(storage: Arc<Reader>, options: Options, clock: Clock, instruments: &Instruments) -> Arc<Self> {
+    /// An empty cache in front of `storage`; with `redis`, what other replicas have fetched lies between the two.
+    pub fn new(
+        storage: Arc<Reader>,
+        redis: Option<(Client, RedisOptions)>,
+        options: Options,
+        clock: Clock,
+        instruments: Arc<Instruments>,
+    ) -> Arc<Self> {
         let memory = Memory::new(options.memory_max_bytes);
         let used = memory.clone();
         instruments.observe_memory(move || used.in_use());
-        Arc::new(Self { memory, flights: Flights::default(), storage, clock, options })
+        let shared = redis.map(|(client, redis)| Shared::new(client, redis.of(&options), Arc::clone(&instruments)));
+        Arc::new(Self {
+            memory,
+            flights: Flights::default(),
+            sites: Sites::default(),
+            hearing: if shared.is_some() { Hearing::of_others() } else { Hearing::alone() },
+            shared,
+            id: rand::random(),
+            storage,
+            clock,
+            options,
+            instruments,
+        })
     }
 
     /// What memory holds of `key`, where it is fresh. The path that almost every request takes: one look-up, no
     /// waiting.
-    pub fn fresh(&self, key: &StorageKey) -> Option<Found> {
-        let entry = self.memory.get(key)?;
-        let freshness = self.freshness(&entry);
-        // Of a large object memory only knows what it is.
-        let outcome = if let Content::Large = entry.content { CacheOutcome::Pass } else { CacheOutcome::Hit };
-        let is_fresh = matches!(freshness, Freshness::Fresh(_));
-        is_fresh.then(|| Found { entry, outcome, ttl: freshness.ttl(), collapsed: false })
+    pub fn fresh(self: &Arc<Self>, key: &StorageKey) -> Option<Found> {
+        let now = self.clock.now();
+        let found = self.judged_fresh(self.memory.get(key)?, now)?;
+        self.is_watched(&found.entry.site, now).then_some(found)
     }
 
-    /// `key` from storage, for when memory holds nothing fresh; waits for a fetch that is under way rather than start
-    /// another. While storage fails, an old copy is served instead, and nobody who could have one waits for long.
+    /// `key` from Redis or storage, for when memory holds nothing fresh; waits for a fetch that is under way rather than
+    /// start another. Where the rules excuse an old copy it is served instead, and nobody who could have one waits for
+    /// long.
     ///
     /// The fetch is a task of its own: a client that leaves ends no fetch that others wait for.
     ///
     /// # Errors
     /// What storage answered, for all who waited; errors are not remembered. Absence is no error.
     pub async fn fetch(self: &Arc<Self>, key: &StorageKey) -> Result<Found, StoreError> {
-        let excused = self.excused(key);
-        if let Some((stale, Excuse::NotNow)) = excused {
-            return Ok(stale);
+        if let Some(found) = self.fresh_once_watched(key).await {
+            return Ok(found);
         }
-        let flight = self.flights.join(key, || Arc::clone(self).fly(key.clone()));
-        if let Some((stale, Excuse::AskBehind)) = excused {
-            return Ok(stale);
+        let (stale, excuse) = self.excused(key).unzip();
+        let excuse = excuse.unwrap_or(Excuse::None);
+        let errand = match excuse {
+            Excuse::NotNow | Excuse::AskBehind | Excuse::WhileRevalidating => Errand::Behind,
+            Excuse::None | Excuse::OnFailure | Excuse::OnlyOnFailure => Errand::Reader,
+        };
+        if let (Excuse::NotNow, Some(stale)) = (excuse, &stale) {
+            return Ok(stale.clone());
         }
+        let flight = self.take_off(key, errand);
         let collapsed = !flight.is_leader;
-        let landed = match excused {
-            // The fetch goes on behind; when it fails, the next reader does not wait at all.
-            Some((stale, Excuse::OnFailure)) => match timeout(PATIENCE_WITH_COPY, flight.land()).await {
+        let patience = match excuse {
+            Excuse::OnFailure => PATIENCE_WITH_COPY,
+            Excuse::OnlyOnFailure => PATIENCE_WITH_DOUBTFUL,
+            // The fetch goes on behind.
+            Excuse::AskBehind | Excuse::WhileRevalidating | Excuse::NotNow => Duration::ZERO,
+            Excuse::None => Duration::MAX,
+        };
+        let landed = match stale {
+            Some(stale) if patience.is_zero() => return Ok(stale),
+            // When it fails, the next reader does not wait at all.
+            Some(stale) if patience < Duration::MAX => match timeout(patience, flight.land()).await {
                 Ok(landed) => landed,
                 Err(_) => return Ok(stale),
             },
             _ => flight.land().await,
         };
+        let landed = match landed.unwrap_or(Err(StoreError::Abandoned)) {
+            // That flight was for nobody who waits, and has given way to those who do.
+            Err(StoreError::Busy) if collapsed => self.take_off(key, Errand::Reader).land().await,
+            landed => Some(landed),
+        };
         let landed = landed.unwrap_or(Err(StoreError::Abandoned))?;
-        let ttl = self.freshness(&landed.entry).ttl();
+        if landed.outcome == CacheOutcome::Updating {
+            let _ = self.take_off(key, Errand::Behind);
+        }
+        let ttl = self.freshness(&landed.entry, self.clock.now()).ttl();
         Ok(Found { entry: landed.entry, outcome: landed.outcome, ttl, collapsed })
     }
 
-    /// An entry that is no longer fresh, with what may be done with it while storage fails.
+    /// Boards the flight that fetches `key`.
+    fn take_off(self: &Arc<Self>, key: &StorageKey, errand: Errand) -> Ticket<Landing> {
+        self.flights.join(key, |rumour| Arc::clone(self).run(key.clone(), errand, rumour))
+    }
+
+    /// What memory holds that is fresh now that its site has been looked at.
+    async fn fresh_once_watched(self: &Arc<Self>, key: &StorageKey) -> Option<Found> {
+        let entry = self.memory.get(key)?;
+        if entry.site.is_unwatched(self.clock.now(), self.options.publish_check) {
+            // While storage takes longer, what is held is as good as it was.
+            let _ = timeout(PATIENCE_WITH_COPY, self.take_off(&entry.site.metadata, Errand::Check).land()).await;
+        }
+        self.judged_fresh(self.memory.get(key)?, self.clock.now())
+    }
+
+    fn judged_fresh(&self, entry: Arc<Entry>, now: Timestamp) -> Option<Found> {
+        let freshness = self.freshness(&entry, now);
+        // Of a large object memory only knows what it is.
+        let outcome = if let Content::Large = entry.content { CacheOutcome::Pass } else { CacheOutcome::Hit };
+        let is_fresh = matches!(freshness, Freshness::Fresh(_));
+        is_fresh.then(|| Found { entry, outcome, ttl: freshness.ttl(), collapsed: false })
+    }
+
+    /// An entry that is no longer fresh, with what may be done with it all the same.
     fn excused(&self, key: &StorageKey) -> Option<(Found, Excuse)> {
         let entry = self.memory.get(key)?;
-        let freshness = self.freshness(&entry);
+        let freshness = self.freshness(&entry, self.clock.now());
         let Freshness::Expired { excuse, .. } = freshness else { return None };
-        Some((Found { entry, outcome: CacheOutcome::Stale, ttl: freshness.ttl(), collapsed: false }, excuse))
+        let outcome = if excuse == Excuse::WhileRevalidating { CacheOutcome::Updating } else { CacheOutcome::Stale };
+        Some((Found { entry, outcome, ttl: freshness.ttl(), collapsed: false }, excuse))
     }
 
     /// Opens a document that is too large to keep, in the very version that `entry` describes.
@@ -127,7 +218,7 @@ impl DocCache {
     /// # Errors
     /// [`StoreError::Changed`] where storage holds another version by now; the entry is then forgotten.
     pub async fn stream(
-        &self,
+        self: &Arc<Self>,
         key: &StorageKey,
         entry: &Entry,
         range: Option<std::ops::Range<u64>>,
@@ -141,6 +232,7 @@ impl DocCache {
             .and_then(|object| if object.meta == entry.meta { Ok(object) } else { Err(StoreError::Changed) });
         if matches!(opened, Err(StoreError::Changed | StoreError::Absent)) {
             self.memory.forget(key);
+            self.found_changed(&entry.site);
         }
         opened
     }
@@ -150,55 +242,7 @@ impl DocCache {
         self.clock.now().since(entry.confirmed_at)
     }
 
-    /// One fetch for all who wait.
-    async fn fly(self: Arc<Self>, key: StorageKey) -> Result<Landed, StoreError> {
-        // Another flight may have landed between the request's look and this take-off.
-        if let Some(Found { entry, outcome, .. }) = self.fresh(&key) {
-            return Ok(Landed { entry, outcome });
-        }
-        let held = self.memory.get(&key);
-        let known = held.as_ref().and_then(|entry| entry.meta.etag.as_ref());
-        let fetched = self.storage.fetch(&key, known, self.options.max_object_bytes).await;
-        let now = self.clock.now();
-        let is_held = held.is_some();
-        let (entry, outcome) = match (fetched, held) {
-            (Ok(Whole::Body(meta, body)), _) => {
-                let outcome = if is_held { CacheOutcome::Expired } else { CacheOutcome::Miss };
-                (Entry::document(&key, meta, body, now), outcome)
-            }
-            (Ok(Whole::TooLarge(meta)), _) => (Entry::large(&key, meta, now), CacheOutcome::Pass),
-            (Ok(Whole::NotModified), Some(held)) => (held.confirmed(now), CacheOutcome::Revalidated),
-            // 304 to a request without a condition: the store is not to be believed.
-            (Ok(Whole::NotModified), None) => return Err(StoreError::Changed),
-            (Err(StoreError::Absent), _) => {
-                let outcome = if is_held { CacheOutcome::Gone } else { CacheOutcome::Miss };
-                (Entry::absent(now), outcome)
-            }
-            (Err(error), Some(held)) => return self.excused_by(key, &held, error),
-            (Err(error), None) => return Err(error),
-        };
-        let entry = Arc::new(entry);
-        self.memory.put(key, Arc::clone(&entry));
-        Ok(Landed { entry, outcome })
-    }
-
-    /// What becomes of an entry that storage failed to confirm. The failure is kept with it either way: later readers go
-    /// by the last one.
-    fn excused_by(&self, key: StorageKey, held: &Entry, error: StoreError) -> Result<Landed, StoreError> {
-        let is_refusal = matches!(error, StoreError::Denied(_));
-        let entry = Arc::new(held.unconfirmed(Failure { at: self.clock.now(), is_refusal }));
-        self.memory.put(key.clone(), Arc::clone(&entry));
-        match self.freshness(&entry) {
-            Freshness::Expired { over, excuse } if excuse != Excuse::None => {
-                let over = over.as_secs();
-                tracing::warn!(%key, error = chain(&error), over, "storage failed: an old copy is served");
-                Ok(Landed { entry, outcome: CacheOutcome::Stale })
-            }
-            _ => Err(error),
-        }
-    }
-
-    fn freshness(&self, entry: &Entry) -> Freshness {
-        Freshness::of(entry, self.clock.now(), &self.options)
+    fn freshness(&self, entry: &Entry, now: Timestamp) -> Freshness {
+        Freshness::of(entry, Standing::of(entry, &self.hearing), now, &self.options)
     }
 }

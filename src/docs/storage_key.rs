@@ -1,5 +1,6 @@
 //! The name of one file in storage.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -40,6 +41,30 @@ impl StorageKey {
         self.text.get(self.entity_start..self.entity_end).unwrap_or_default()
     }
 
+    /// Where all files of the site lie: the root path and the entity, without a slash at the end.
+    pub fn site(&self) -> &str {
+        self.text.get(..self.entity_end).unwrap_or_default()
+    }
+
+    /// The key of the file that TechDocs' publisher writes beside the pages of the same site.
+    pub fn metadata_of_site(&self) -> Self {
+        self.beside(METADATA_FILE)
+    }
+
+    /// The key of another file of the same site, by its path inside of it as `files` of the site's metadata lists it;
+    /// `None` where that path could not be asked for.
+    pub fn sibling(&self, file: &str) -> Option<Self> {
+        let is_plain = |segment: &str| {
+            !matches!(segment, "" | "." | "..") && !segment.contains(|c: char| c.is_control() || c == '\\')
+        };
+        file.split('/').all(is_plain).then(|| self.beside(file))
+    }
+
+    fn beside(&self, file: &str) -> Self {
+        let text = format!("{}/{file}", self.site());
+        Self { text: text.into_boxed_str(), entity_start: self.entity_start, entity_end: self.entity_end }
+    }
+
     /// Whether it is the file that TechDocs' publisher writes beside the pages of a site.
     pub fn is_metadata(&self) -> bool {
         self.file() == METADATA_FILE
@@ -48,6 +73,13 @@ impl StorageKey {
     /// The file's name: the last segment of its path.
     pub fn file_name(&self) -> &str {
         self.text.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// So that a map from keys can be asked by their text; `Eq` and `Hash` are those of the text.
+impl Borrow<str> for StorageKey {
+    fn borrow(&self) -> &str {
+        &self.text
     }
 }
 
@@ -74,5 +106,24 @@ impl fmt::Display for StorageKey {
 impl fmt::Debug for StorageKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StorageKey({:?})", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::docs::{Locator, Options};
+
+    #[test]
+    fn files_of_one_site_lie_beside_each_other() {
+        let locator = Locator::new(Options { root_path: "docs/all".to_owned(), ..Options::default() });
+        let key = locator.locate("/static/docs/Default/component/shop/guide/a.html").unwrap().key;
+        assert_eq!(key.site(), "docs/all/default/component/shop");
+        assert_eq!(key.metadata_of_site().as_str(), "docs/all/default/component/shop/techdocs_metadata.json");
+        assert!(key.metadata_of_site().is_metadata());
+        let sibling = key.sibling("assets/main.css").unwrap();
+        assert_eq!((sibling.file(), sibling.entity()), ("assets/main.css", "default/component/shop"));
+        for no_file in ["", "/a", "a//b", "../shop2/index.html", "a/./b", "a\\b", "a\nb", "a/"] {
+            assert!(key.sibling(no_file).is_none(), "{no_file:?}");
+        }
     }
 }

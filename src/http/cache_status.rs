@@ -13,6 +13,10 @@ pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub enum CacheOutcome {
     /// Served from memory, fresh.
     Hit,
+    /// Served fresh from Redis, which all replicas share.
+    Redis,
+    /// Held but no longer fresh, and served all the same while storage is asked behind the reader's back.
+    Updating,
     /// Not held: fetched by this request, or by another that this one waited for.
     Miss,
     /// Held but no longer fresh: storage said that it has not changed.
@@ -29,13 +33,24 @@ pub enum CacheOutcome {
 
 impl CacheOutcome {
     /// All of them, in the order of [`CacheOutcome::index`].
-    pub const ALL: [Self; 7] =
-        [Self::Hit, Self::Miss, Self::Revalidated, Self::Expired, Self::Gone, Self::Stale, Self::Pass];
+    pub const ALL: [Self; 9] = [
+        Self::Hit,
+        Self::Redis,
+        Self::Updating,
+        Self::Miss,
+        Self::Revalidated,
+        Self::Expired,
+        Self::Gone,
+        Self::Stale,
+        Self::Pass,
+    ];
 
     /// The word for it in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::Redis => "redis",
+            Self::Updating => "updating",
             Self::Miss => "miss",
             Self::Revalidated => "revalidated",
             Self::Expired => "expired",
@@ -43,6 +58,11 @@ impl CacheOutcome {
             Self::Stale => "stale",
             Self::Pass => "pass",
         }
+    }
+
+    /// Whether what is served was held already, and storage was not waited for.
+    pub const fn is_held(self) -> bool {
+        matches!(self, Self::Hit | Self::Redis | Self::Updating | Self::Stale)
     }
 
     /// Its place in [`CacheOutcome::ALL`].
@@ -64,7 +84,7 @@ pub enum Ttl {
 pub fn cache_status(outcome: CacheOutcome, ttl: Ttl, collapsed: bool) -> HeaderValue {
     let mut text = String::with_capacity(64);
     text.push_str(match outcome {
-        CacheOutcome::Hit | CacheOutcome::Stale => "callboard; hit",
+        CacheOutcome::Hit | CacheOutcome::Redis | CacheOutcome::Updating | CacheOutcome::Stale => "callboard; hit",
         CacheOutcome::Miss => "callboard; fwd=uri-miss; stored",
         CacheOutcome::Revalidated => "callboard; fwd=stale; fwd-status=304; stored",
         CacheOutcome::Expired => "callboard; fwd=stale; fwd-status=200; stored",
@@ -77,11 +97,13 @@ pub fn cache_status(outcome: CacheOutcome, ttl: Ttl, collapsed: bool) -> HeaderV
         Ttl::Left(left) => write!(text, "; ttl={}", left.as_secs()),
         Ttl::Over(over) => write!(text, "; ttl=-{}", over.as_secs()),
     };
-    if collapsed && !matches!(outcome, CacheOutcome::Hit | CacheOutcome::Stale) {
+    if collapsed && !outcome.is_held() {
         text.push_str("; collapsed");
     }
     text.push_str(match outcome {
         CacheOutcome::Hit => "; detail=memory",
+        CacheOutcome::Redis => "; detail=redis",
+        CacheOutcome::Updating => "; detail=stale-while-revalidate",
         CacheOutcome::Stale => "; detail=stale-if-error",
         CacheOutcome::Pass => "; detail=large",
         _ => "",
@@ -99,6 +121,13 @@ mod tests {
         for (outcome, ttl, collapsed, expected) in [
             (CacheOutcome::Hit, left, false, "callboard; hit; ttl=299; detail=memory"),
             (CacheOutcome::Hit, left, true, "callboard; hit; ttl=299; detail=memory"),
+            (CacheOutcome::Redis, left, true, "callboard; hit; ttl=299; detail=redis"),
+            (
+                CacheOutcome::Updating,
+                Ttl::Over(Duration::from_secs(7)),
+                false,
+                "callboard; hit; ttl=-7; detail=stale-while-revalidate",
+            ),
             (CacheOutcome::Miss, left, true, "callboard; fwd=uri-miss; stored; ttl=299; collapsed"),
             (CacheOutcome::Gone, left, false, "callboard; fwd=stale; fwd-status=404; stored; ttl=299"),
             (

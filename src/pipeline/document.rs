@@ -16,7 +16,7 @@ use super::rejection::Rejection;
 use super::{Body, Options};
 use crate::cache::{Content, DocCache, Entry, Found};
 use crate::docs::{RouteClass, StorageKey};
-use crate::http::cache_status::{CACHE_STATUS, CacheOutcome, cache_status};
+use crate::http::cache_status::{CACHE_STATUS, cache_status};
 use crate::http::conditional::{self, Validators, Verdict};
 use crate::http::{multipart, range};
 use crate::storage::StoreError;
@@ -180,7 +180,7 @@ impl Documents {
         if let Some(last_modified) = &entry.last_modified {
             headers.insert(LAST_MODIFIED, last_modified.clone());
         }
-        if matches!(found.outcome, CacheOutcome::Hit | CacheOutcome::Stale) {
+        if found.outcome.is_held() {
             headers.insert(AGE, HeaderValue::from(self.cache.age(entry).as_secs()));
         }
     }

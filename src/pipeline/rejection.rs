@@ -213,6 +213,7 @@ impl Rejection {
                 let value = HeaderValue::try_from(format!("bytes */{length}"));
                 value.ok().map(|value| (CONTENT_RANGE, value))
             }
+            Self::Storage(StoreError::Resting { retry_after: left }) => Some(retry_after(*left)),
             Self::BrokenMetadata | Self::Storage(_) => Some(retry_after(STORAGE_RETRY_AFTER)),
             Self::Absent { cache_status, .. } => Some((CACHE_STATUS, cache_status.clone())),
             Self::Limited(limited) => Some(retry_after(limited.wait)),
@@ -228,6 +229,8 @@ impl Rejection {
                 let (reason, error) = (error.reason(), chain(error));
                 tracing::info!(path, reason, error, %trace_id, "caller refused");
             }
+            // Told once, when it began to rest.
+            Self::Storage(StoreError::Resting { .. }) => {}
             Self::Storage(error) => {
                 let (reason, error) = (error.as_str(), chain(error));
                 tracing::warn!(path, reason, error, %trace_id, "storage failed");
@@ -241,11 +244,13 @@ impl Rejection {
 fn storage_status(error: &StoreError) -> StatusCode {
     match error {
         StoreError::Absent => StatusCode::NOT_FOUND,
-        StoreError::Denied(_) | StoreError::Truncated { .. } => StatusCode::BAD_GATEWAY,
+        StoreError::Denied(_) | StoreError::Truncated { .. } | StoreError::Corrupt => StatusCode::BAD_GATEWAY,
         StoreError::Timeout(_) | StoreError::ReaderStalled(_) => StatusCode::GATEWAY_TIMEOUT,
-        StoreError::Busy | StoreError::Unavailable(_) | StoreError::Changed | StoreError::NotModified => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        StoreError::Busy
+        | StoreError::Resting { .. }
+        | StoreError::Unavailable(_)
+        | StoreError::Changed
+        | StoreError::NotModified => StatusCode::SERVICE_UNAVAILABLE,
         StoreError::Abandoned => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -280,9 +285,11 @@ fn storage_message(error: &StoreError) -> &'static str {
             "Storage refused Callboard's credential for this document: have an operator run `callboard check`."
         }
         StoreError::Truncated { .. } => "Storage sent only part of the document: try again.",
+        StoreError::Corrupt => "Storage sent the document damaged, twice: try again.",
         StoreError::Timeout(_) => "Storage did not answer in time: try again in a moment.",
         StoreError::ReaderStalled(_) => "The document was not taken in time: read it again.",
         StoreError::Busy => "Too many documents are being fetched from storage just now: try again in a moment.",
+        StoreError::Resting { .. } => "Storage keeps failing and is being left alone for a moment: try again then.",
         StoreError::Unavailable(_) => "Storage can't be reached just now: try again in a moment.",
         StoreError::Changed | StoreError::NotModified => "The document is just being replaced: try again in a moment.",
         StoreError::Abandoned => "The document could not be fetched because of a fault in Callboard: try again.",

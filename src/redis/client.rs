@@ -78,8 +78,8 @@ impl Client {
         outcome
     }
 
-    /// Listens on a channel for as long as the receiver lives, whatever becomes of the connection meanwhile. It must be
-    /// called on a runtime.
+    /// Listens on a channel for as long as the receiver lives, whatever becomes of the connection meanwhile. Until the
+    /// first [`Heard::Connected`] nothing is heard. It must be called on a runtime.
     pub fn listen(&self, channel: &str) -> mpsc::Receiver<Heard> {
         listen::start(Arc::clone(&self.0), channel.to_owned())
     }
@@ -133,7 +133,8 @@ impl Inner {
     /// Tells the breaker how it went; a Redis that fails once too often is left alone until it is back.
     fn settle(self: &Arc<Self>, pass: Pass<'_>, failure: Option<&Failure>) {
         let Some(failure) = failure.filter(|failure| failure.is_of_server()) else {
-            return pass.succeeded();
+            pass.succeeded();
+            return;
         };
         if pass.failed() {
             tracing::warn!(error = chain(failure), "Redis fails: it is left alone until it answers again");

@@ -24,6 +24,12 @@ pub enum StoreError {
     /// Too many operations are waiting already.
     #[error("too many storage operations are waiting")]
     Busy,
+    /// The store has failed several times in a row, and is not asked for this long.
+    #[error("storage keeps failing and is left alone for another {retry_after:?}")]
+    Resting {
+        /// When it is worth asking again.
+        retry_after: Duration,
+    },
     /// The body ended early or came longer than the store had said.
     #[error("storage sent {received} bytes of an object of {expected}")]
     Truncated {
@@ -32,6 +38,9 @@ pub enum StoreError {
         /// The bytes that came.
         received: u64,
     },
+    /// Two bodies in a row were not what the store's checksum says.
+    #[error("storage sent two bodies, neither of which has its checksum")]
+    Corrupt,
     /// Whoever reads a large object has taken nothing for this long.
     #[error("the reader took nothing for {0:?}")]
     ReaderStalled(Duration),
@@ -66,7 +75,9 @@ impl StoreError {
             Self::Denied(_) => "denied",
             Self::Timeout(_) => "timeout",
             Self::Busy => "busy",
+            Self::Resting { .. } => "resting",
             Self::Truncated { .. } => "truncated",
+            Self::Corrupt => "corrupt",
             Self::ReaderStalled(_) => "reader_stalled",
             Self::Unavailable(_) => "unavailable",
             Self::Abandoned => "abandoned",
@@ -75,8 +86,18 @@ impl StoreError {
 
     /// Every word that [`StoreError::as_str`] may give for an operation of storage, so that each series can be there
     /// from the start.
-    pub const WORDS: [&'static str; 8] =
-        ["absent", "not_modified", "changed", "denied", "timeout", "busy", "truncated", "unavailable"];
+    pub const WORDS: [&'static str; 10] = [
+        "absent",
+        "not_modified",
+        "changed",
+        "denied",
+        "timeout",
+        "busy",
+        "resting",
+        "truncated",
+        "corrupt",
+        "unavailable",
+    ];
 
     /// Whether it is an answer to what was asked rather than a failure.
     pub(super) const fn is_answer(&self) -> bool {

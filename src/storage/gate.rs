@@ -27,7 +27,7 @@ impl Gate {
 
     /// A place, held until it is dropped.
     pub(super) async fn enter(&self) -> Result<OwnedSemaphorePermit, StoreError> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+        if let Ok(place) = self.try_enter() {
             return Ok(place);
         }
         let _waiting = self.queue_up()?;
@@ -36,6 +36,22 @@ impl Gate {
             Ok(Ok(place)) => Ok(place),
             Ok(Err(_)) | Err(_) => Err(StoreError::Busy),
         }
+    }
+
+    /// A place, if there is one now.
+    pub(super) fn try_enter(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| StoreError::Busy)
+    }
+
+    /// A place, however long it takes, after all who wait already. The queue's bound does not hold here: whoever comes
+    /// this way sees to it that few do.
+    pub(super) async fn enter_at_leisure(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        Arc::clone(&self.places).acquire_owned().await.map_err(|_| StoreError::Busy)
+    }
+
+    /// Whether somebody waits for a place.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     fn queue_up(&self) -> Result<Waiting<'_>, StoreError> {

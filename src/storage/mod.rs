@@ -1,13 +1,16 @@
 //! Reading from the store that the publisher writes to. Nothing here, nor in anything built on it, can write.
 
+mod body;
 mod embedded;
 mod error;
 mod gate;
 mod local;
 mod options;
 mod reader;
+mod rest;
 mod s3;
 mod traced;
+mod whole;
 
 use std::fmt;
 use std::ops::Range;
@@ -24,8 +27,9 @@ pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use local::LocalStore;
 pub use options::*;
-pub use reader::{Contact, Reader, Whole};
+pub use reader::{Contact, Reader};
 pub use s3::S3Store;
+pub use whole::{Checksum, Whole};
 
 /// A store that documents are read from.
 ///
@@ -40,6 +44,11 @@ pub trait DocStore: fmt::Debug + Send + Sync {
 
     /// The keys of some objects below `prefix`, at most `limit`, in no order that means anything.
     async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError>;
+
+    /// What the object's whole body ought to hash to, where the store tells. It may be mistaken: see [`Reader::fetch`].
+    fn checksum(&self, _meta: &ObjectMeta) -> Option<Checksum> {
+        None
+    }
 }
 
 /// What a store tells about an object beside its body.

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use url::Url;
 
+use crate::breaker::Rules;
 use crate::secret::Secret;
 
 /// Where the sites are and how patiently they are asked for.
@@ -15,7 +17,7 @@ pub struct Options {
     /// How long one operation may take: for an object that is read whole, until its last byte; for one that is
     /// streamed, until its first, and then between any two chunks.
     pub timeout: Duration,
-    /// How many operations run at a time.
+    /// How many operations that readers wait for run at a time; a quarter as many more may run that nobody waits for.
     pub max_concurrent: usize,
     /// How many more may wait for a place; beyond that the answer is 503 at once.
     pub max_queue: usize,
@@ -25,6 +27,8 @@ pub struct Options {
     pub reader_timeout: Duration,
     /// How many large objects stream at a time: slow readers must not use up the places of everyone else's misses.
     pub max_streams: usize,
+    /// When a store that keeps failing is left alone; `None` asks it every time.
+    pub breaker: Option<Rules>,
 }
 
 /// The store that the publisher writes to.
@@ -49,6 +53,20 @@ impl Origin {
             Self::S3(_) => "s3",
             Self::Sample => "sample",
         }
+    }
+
+    /// A number that tells places apart, the same in every process that reads from the same one.
+    pub fn fingerprint(&self) -> u32 {
+        let place = match self {
+            Self::Local { directory } => format!("local\0{}", directory.display()),
+            Self::S3(s3) => {
+                let endpoint = s3.endpoint.as_ref().map(Url::as_str).unwrap_or_default();
+                format!("s3\0{endpoint}\0{}", s3.bucket)
+            }
+            Self::Sample => "sample".to_owned(),
+        };
+        let digest = digest::digest(&digest::SHA256, place.as_bytes());
+        digest.as_ref().iter().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte))
     }
 
     /// The bucket, where it has one.

@@ -1,32 +1,39 @@
-//! How the rest of the program reads: with deadlines, and a bounded number of operations at a time.
+//! How the rest of the program reads: with deadlines, a bounded number of operations at a time, and patience with a store
+//! that fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use futures_util::StreamExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::body::{patient, pumped};
 use super::gate::Gate;
-use super::{DocStore, GetOptions, Object, ObjectMeta, Options, Origin, StoreError};
+use super::rest::Rest;
+use super::whole::{Whole, WholeReads};
+use super::{DocStore, GetOptions, Object, Options, Origin, StoreError};
 use crate::docs::StorageKey;
 use crate::http::etag::ETag;
 use crate::telemetry::{Instruments, Kind, Span, StorageOperation};
 
-/// Pieces of a large object that are fetched before its reader asks for them.
-const PIECES_AHEAD: usize = 2;
+/// For so many operations that readers may wait for at a time, one may run that nobody waits for.
+const READERS_PER_BACKGROUND: usize = 4;
 
-/// A [`DocStore`] behind deadlines and gates.
+/// A [`DocStore`] behind deadlines, gates and a breaker.
 ///
-/// Objects that are read whole and objects that are streamed have a gate each: a stream lasts as long as its reader
-/// takes, and slow readers must not hold the places that everyone else's misses need.
+/// There is a gate each for objects that a reader waits for, for those that nobody waits for, and for those that are
+/// streamed: a stream lasts as long as its reader takes, and neither slow readers nor a storm of refreshes after an outage
+/// must hold the places that everyone's misses need.
 #[derive(Debug)]
 pub struct Reader {
     store: Arc<dyn DocStore>,
     fetches: Gate,
+    background: Gate,
     streams: Gate,
+    rest: Rest,
+    whole_reads: WholeReads,
     timeout: Duration,
     reader_timeout: Duration,
     instruments: Arc<Instruments>,
@@ -44,26 +51,32 @@ pub enum Contact {
     Unlistable,
 }
 
-/// An object that was to be read whole.
-#[derive(Debug)]
-pub enum Whole {
-    /// Here it is.
-    Body(ObjectMeta, Bytes),
-    /// It is larger than the caller would keep.
-    TooLarge(ObjectMeta),
-    /// It still has the tag that the caller named.
-    NotModified,
+/// On whose behalf an operation runs, which decides what it may wait for.
+#[derive(Debug, Clone, Copy)]
+enum Sake {
+    /// A reader's, for an object that is read whole, or a look at storage.
+    Reader,
+    /// A reader's, for an object that is streamed.
+    Stream,
+    /// Nobody's who waits: now or not at all.
+    Behind,
+    /// Nobody's who waits: some time.
+    Leisure,
 }
 
 impl Reader {
     /// A reader of `store`, as patient as `options` says.
     pub fn new(store: Arc<dyn DocStore>, options: &Options, instruments: Arc<Instruments>) -> Self {
         instruments.storage_results(&StoreError::WORDS);
+        let background = (options.max_concurrent / READERS_PER_BACKGROUND).max(1);
         Self {
             store,
             fetches: Gate::new(options.max_concurrent, options.max_queue, options.queue_timeout),
+            background: Gate::new(background, 0, Duration::ZERO),
             // A reader of a large object that finds no place is told so at once: how long one lasts can't be known.
             streams: Gate::new(options.max_streams, 0, Duration::ZERO),
+            rest: Rest::new(options.breaker, Arc::clone(&instruments)),
+            whole_reads: WholeReads::default(),
             timeout: options.timeout,
             reader_timeout: options.reader_timeout,
             instruments,
@@ -72,29 +85,66 @@ impl Reader {
         }
     }
 
-    /// Reads an object into memory, unless it is larger than `max_bytes` or still has the tag `known`.
+    /// Reads an object that a reader waits for into memory, unless it is larger than `max_bytes` or still has the tag
+    /// `known`. Where the store tells a checksum, the body has it, or else came twice the same.
+    ///
+    /// # Errors
+    /// What the store answered; [`StoreError::Truncated`] and [`StoreError::Corrupt`] where that was not the object;
+    /// [`StoreError::Busy`] where too many wait; [`StoreError::Resting`] at once while a store
+    /// that keeps failing is left alone.
     pub async fn fetch(&self, key: &StorageKey, known: Option<&ETag>, max_bytes: u64) -> Result<Whole, StoreError> {
-        let options = GetOptions { if_none_match: known.cloned(), ..GetOptions::default() };
-        let fetch = async {
-            let _place = self.fetches.enter().await?;
-            let object = match self.store.get(key, &options).await {
-                Err(StoreError::NotModified) => return Ok(Whole::NotModified),
-                other => other?,
-            };
-            if object.meta.size > max_bytes {
-                return Ok(Whole::TooLarge(object.meta));
-            }
-            let body = collect(&object.meta, object.body).await?;
-            Ok(Whole::Body(object.meta, body))
-        };
-        self.measured(StorageOperation::Get, key.as_str(), fetch).await
+        self.fetch_for(Sake::Reader, key, known, max_bytes).await
+    }
+
+    /// The same for an object that nobody waits for, since a copy of it has been served: in one of a few places of its
+    /// own, at once or not at all, and not while readers wait for theirs. So the refreshes that an outage leaves behind
+    /// are spread over the readers who come after it.
+    ///
+    /// # Errors
+    /// As for [`Reader::fetch`]; [`StoreError::Busy`] where there is no place.
+    pub async fn fetch_behind(
+        &self,
+        key: &StorageKey,
+        known: Option<&ETag>,
+        max_bytes: u64,
+    ) -> Result<Whole, StoreError> {
+        self.fetch_for(Sake::Behind, key, known, max_bytes).await
+    }
+
+    /// The same for an object that nobody has asked for yet: in one of the same few places, whenever there is one, and
+    /// after all readers who wait. Whoever asks for many asks for a few at a time, or refreshes find no place.
+    ///
+    /// # Errors
+    /// As for [`Reader::fetch`], but it is never too busy.
+    pub async fn fetch_at_leisure(
+        &self,
+        key: &StorageKey,
+        known: Option<&ETag>,
+        max_bytes: u64,
+    ) -> Result<Whole, StoreError> {
+        self.fetch_for(Sake::Leisure, key, known, max_bytes).await
+    }
+
+    async fn fetch_for(
+        &self,
+        sake: Sake,
+        key: &StorageKey,
+        known: Option<&ETag>,
+        max_bytes: u64,
+    ) -> Result<Whole, StoreError> {
+        let fetch = self.whole_reads.read(&*self.store, key, known, max_bytes);
+        let (whole, _place) = self.operate(sake, StorageOperation::Get, key.as_str(), fetch).await?;
+        Ok(whole)
     }
 
     /// Opens an object, or a part of it, for a reader that takes it as fast as it can. One that takes nothing for
     /// `readerTimeout` loses its place, whatever it does to keep its connection.
+    ///
+    /// # Errors
+    /// As for [`Reader::fetch`].
     pub async fn stream(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
-        let place = self.streams.enter().await?;
-        let object = self.measured(StorageOperation::Stream, key.as_str(), self.store.get(key, options)).await?;
+        let open = self.store.get(key, options);
+        let (object, place) = self.operate(Sake::Stream, StorageOperation::Stream, key.as_str(), open).await?;
         let expected = options.range.as_ref().map_or(object.meta.size, |range| range.end - range.start);
         let body = pumped(patient(object.body, self.timeout, expected), self.reader_timeout, place);
         Ok(Object { meta: object.meta, body: body.boxed() })
@@ -102,13 +152,17 @@ impl Reader {
 
     /// Looks whether storage can be read at all: lists at most `limit` keys below `prefix` or, where that is refused,
     /// asks for `probe`, which need not exist.
+    ///
+    /// # Errors
+    /// As for [`Reader::fetch`].
     pub async fn contact(&self, prefix: &str, limit: usize, probe: &StorageKey) -> Result<Contact, StoreError> {
-        let _place = self.fetches.enter().await?;
-        let refusal = match self.measured(StorageOperation::List, prefix, self.store.list(prefix, limit)).await {
+        let list = self.store.list(prefix, limit);
+        let refusal = match self.operate(Sake::Reader, StorageOperation::List, prefix, list).await {
             Err(StoreError::Denied(refusal)) => refusal,
-            other => return other.map(Contact::Keys),
+            other => return other.map(|(keys, _place)| Contact::Keys(keys)),
         };
-        match self.measured(StorageOperation::Stat, probe.as_str(), self.store.stat(probe)).await {
+        let stat = self.store.stat(probe);
+        match self.operate(Sake::Reader, StorageOperation::Stat, probe.as_str(), stat).await {
             Ok(_) | Err(StoreError::Absent) => Ok(Contact::Unlistable),
             // The first refusal says more: a HEAD is answered without a body.
             Err(StoreError::Denied(_)) => Err(StoreError::Denied(refusal)),
@@ -116,22 +170,36 @@ impl Reader {
         }
     }
 
-    /// Whether storage has answered as it should at least once.
+    /// Whether storage has answered as it should at least once. Once it has, this stays so while it fails and while it is
+    /// left alone: pages that are held can still be served.
     pub fn has_answered(&self) -> bool {
         self.has_answered.load(Ordering::Relaxed)
     }
 
-    async fn measured<T>(
+    /// Does `work` in a place of its own, measured, within its time, and not at all while storage rests. The place comes
+    /// back with what was found: what lasts longer keeps it.
+    async fn operate<T>(
         &self,
+        sake: Sake,
         operation: StorageOperation,
         key: &str,
         work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<(T, OwnedSemaphorePermit), StoreError> {
         let start = Instant::now();
         let span = self.span(operation, key);
-        let result = span.scope().run(timeout(self.timeout, work)).await;
-        let result = result.unwrap_or(Err(StoreError::Timeout(self.timeout)));
-        let outcome = result.as_ref().map_or_else(StoreError::as_str, |_| "ok");
+        let operate = async {
+            self.rest.check()?;
+            let place = self.enter(sake).await?;
+            let in_time = async { timeout(self.timeout, work).await.unwrap_or(Err(StoreError::Timeout(self.timeout))) };
+            // It may have begun to rest while this one waited.
+            let found = self.rest.attempt(in_time).await?;
+            Ok((found, place))
+        };
+        let result: Result<_, StoreError> = span.scope().run(operate).await;
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(error) => error.as_str(),
+        };
         self.instruments.storage_operation(operation, outcome, start.elapsed());
         span.set("callboard.storage.result", outcome);
         if result.as_ref().is_err_and(|error| !error.is_answer()) {
@@ -141,6 +209,21 @@ impl Reader {
             self.has_answered.store(true, Ordering::Relaxed);
         }
         result
+    }
+
+    async fn enter(&self, sake: Sake) -> Result<OwnedSemaphorePermit, StoreError> {
+        match sake {
+            Sake::Reader => self.fetches.enter().await,
+            Sake::Stream => self.streams.enter().await,
+            Sake::Behind if self.fetches.is_crowded() => Err(StoreError::Busy),
+            Sake::Behind => self.background.try_enter(),
+            Sake::Leisure => {
+                let place = self.background.enter_at_leisure().await?;
+                // A turn among the readers, given up at once: all who waited have had theirs.
+                drop(self.fetches.enter_at_leisure().await?);
+                Ok(place)
+            }
+        }
     }
 
     /// One span an operation; each request that the store's client makes for it is one below.
@@ -169,153 +252,5 @@ const fn s3_method(operation: StorageOperation) -> &'static str {
         StorageOperation::Get | StorageOperation::Stream => "GetObject",
         StorageOperation::Stat => "HeadObject",
         StorageOperation::List => "ListObjectsV2",
-    }
-}
-
-async fn collect(
-    meta: &ObjectMeta,
-    mut body: impl Stream<Item = Result<Bytes, StoreError>> + Unpin,
-) -> Result<Bytes, StoreError> {
-    // The caller has bounded the size. A body of another size than was told is an error, not a larger buffer.
-    let mut whole = Vec::with_capacity(usize::try_from(meta.size).unwrap_or_default());
-    let mut received = 0;
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk?;
-        received += chunk.len() as u64;
-        if received > meta.size {
-            break;
-        }
-        whole.extend_from_slice(&chunk);
-    }
-    if received != meta.size {
-        return Err(StoreError::Truncated { expected: meta.size, received });
-    }
-    Ok(whole.into())
-}
-
-/// A body that fails when it stands still for `limit`, or does not come to `expected` bytes.
-fn patient(
-    body: impl Stream<Item = Result<Bytes, StoreError>> + Send + Unpin + 'static,
-    limit: Duration,
-    expected: u64,
-) -> impl Stream<Item = Result<Bytes, StoreError>> + Send {
-    struct State<S> {
-        body: S,
-        received: u64,
-        ended: bool,
-    }
-    let start = State { body, received: 0, ended: false };
-    futures_util::stream::unfold(start, move |mut state| async move {
-        if state.ended {
-            return None;
-        }
-        let truncated = |received| Err(StoreError::Truncated { expected, received });
-        let item = match timeout(limit, state.body.next()).await {
-            Err(_) => Err(StoreError::Timeout(limit)),
-            Ok(Some(Ok(chunk))) => {
-                state.received += chunk.len() as u64;
-                if state.received > expected { truncated(state.received) } else { Ok(chunk) }
-            }
-            Ok(Some(Err(error))) => Err(error),
-            Ok(None) if state.received == expected => return None,
-            Ok(None) => truncated(state.received),
-        };
-        state.ended = item.is_err();
-        Some((item, state))
-    })
-    .boxed()
-}
-
-/// The same body through a task of its own, which ends, and with it whatever `held` holds, when the reader has gone or
-/// takes nothing for `limit`.
-fn pumped(
-    mut body: impl Stream<Item = Result<Bytes, StoreError>> + Send + Unpin + 'static,
-    limit: Duration,
-    held: impl Send + 'static,
-) -> impl Stream<Item = Result<Bytes, StoreError>> + Send {
-    let (pieces, taken) = mpsc::channel(PIECES_AHEAD);
-    let (whole, is_whole) = oneshot::channel();
-    tokio::spawn(async move {
-        let _held_while_streaming = held;
-        while let Some(piece) = body.next().await {
-            match timeout(limit, pieces.send(piece)).await {
-                Ok(Ok(())) => {}
-                // The reader has gone, or might as well have.
-                Ok(Err(_)) | Err(_) => return,
-            }
-        }
-        // A reader that has gone does not hear it.
-        let _ = whole.send(());
-    });
-    futures_util::stream::unfold((taken, Some(is_whole)), move |(mut taken, mut is_whole)| async move {
-        if let Some(piece) = taken.recv().await {
-            return Some((piece, (taken, is_whole)));
-        }
-        let stalled = is_whole.take()?.await.is_err();
-        stalled.then_some((Err(StoreError::ReaderStalled(limit)), (taken, None)))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::stream;
-
-    use super::*;
-
-    fn meta(size: u64) -> ObjectMeta {
-        ObjectMeta { size, etag: None, last_modified: None }
-    }
-
-    fn body(chunks: &[&'static str]) -> impl Stream<Item = Result<Bytes, StoreError>> + Send + Unpin + 'static {
-        let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
-        stream::iter(chunks)
-    }
-
-    #[tokio::test]
-    async fn a_body_is_whole_or_an_error() {
-        assert_eq!(collect(&meta(6), body(&["ab", "cd", "ef"])).await.unwrap(), "abcdef");
-        assert_eq!(collect(&meta(2), body(&["ab"])).await.unwrap(), "ab");
-        assert_eq!(collect(&meta(0), body(&[])).await.unwrap(), "");
-        for (size, chunks) in [(3, &["ab"][..]), (1, &["ab"]), (5, &["ab", "cd"]), (3, &["ab", "cd"])] {
-            let error = collect(&meta(size), body(chunks)).await.unwrap_err();
-            assert!(matches!(error, StoreError::Truncated { .. }), "{size} {chunks:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stream_that_stands_still_fails() {
-        let stalled = body(&["ab"]).chain(stream::pending());
-        let mut patient = Box::pin(patient(stalled, Duration::from_secs(5), 10));
-        assert!(patient.next().await.unwrap().is_ok());
-        assert!(matches!(patient.next().await.unwrap(), Err(StoreError::Timeout(_))));
-        assert!(patient.next().await.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_stream_that_ends_early_fails() {
-        let items: Vec<_> = patient(body(&["ab"]), Duration::from_secs(5), 3).collect().await;
-        assert!(matches!(items.as_slice(), [Ok(_), Err(StoreError::Truncated { expected: 3, received: 2 })]));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_that_takes_nothing_loses_its_place() {
-        let place = Arc::new(());
-        let endless = stream::repeat_with(|| Ok(Bytes::from_static(b"x")));
-        let mut pumped = Box::pin(pumped(endless, Duration::from_secs(30), Arc::clone(&place)));
-        assert!(pumped.next().await.unwrap().is_ok());
-        assert_eq!(Arc::strong_count(&place), 2);
-        tokio::time::sleep(Duration::from_secs(31)).await;
-        assert_eq!(Arc::strong_count(&place), 1);
-        // What was fetched ahead is still there; then it is told why there is no more.
-        let rest: Vec<_> = pumped.collect().await;
-        assert!(matches!(rest.last(), Some(Err(StoreError::ReaderStalled(_)))), "{rest:?}");
-        assert!(rest.len() <= PIECES_AHEAD + 1);
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_takes_everything_gets_it() {
-        let items: Vec<_> = pumped(body(&["ab", "cd", "ef"]), Duration::from_secs(30), ()).collect().await;
-        let pieces: Vec<_> = items.into_iter().map(Result::unwrap).collect();
-        assert_eq!(pieces.concat(), b"abcdef");
     }
 }

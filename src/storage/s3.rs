@@ -17,7 +17,7 @@ use object_store::{
 use url::{Host, Url};
 
 use super::traced::Traced;
-use super::{DocStore, GetOptions, Object, ObjectMeta, S3Options, StoreError};
+use super::{Checksum, DocStore, GetOptions, Object, ObjectMeta, S3Options, StoreError};
 use crate::chain::chain;
 use crate::docs::StorageKey;
 use crate::http::etag::ETag;
@@ -86,6 +86,10 @@ impl DocStore for S3Store {
         let prefix = Path::parse(prefix).map_err(StoreError::unavailable)?;
         let keys = self.client.list(Some(&prefix)).take(limit).map_ok(|meta| meta.location.to_string());
         keys.try_collect().await.map_err(|error| self.error(error))
+    }
+
+    fn checksum(&self, meta: &ObjectMeta) -> Option<Checksum> {
+        meta.etag.as_ref().and_then(Checksum::from_tag)
     }
 }
 
@@ -188,10 +192,12 @@ fn names_missing_bucket(error: &(dyn Error + 'static)) -> bool {
     chain(error).contains("NoSuchBucket")
 }
 
-/// Whether the credential was refused. The client keeps the status to itself, but for its words.
+/// Whether the request was refused, mostly for its credential: one that has run out is also 400. The client keeps the
+/// status to itself, but for its words. A server that answers so is well: a few keys that it does not like must not look
+/// like an outage.
 fn is_refusal(error: &(dyn Error + 'static)) -> bool {
     let words = chain(error);
-    ["403 Forbidden", "401 Unauthorized"].iter().any(|status| words.contains(status))
+    ["400 Bad Request", "401 Unauthorized", "403 Forbidden"].iter().any(|status| words.contains(status))
 }
 
 #[cfg(test)]

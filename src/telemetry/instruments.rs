@@ -13,6 +13,7 @@ use prometheus::{Registry, TextEncoder};
 
 use super::otlp::{Ending, MetricReader, SCOPE, Tallies};
 use super::requests::{RequestLabels, Requests};
+use super::storage::{BreakerInstruments, StorageOperation, storage_labels};
 use super::{LimitInstruments, RedisInstruments, SharedTierInstruments};
 
 /// Seconds. From a hit in memory (tens of microseconds) to a storage deadline.
@@ -20,33 +21,6 @@ const DURATION_BUCKETS: [f64; 18] = [
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
     30.0,
 ];
-
-/// What a storage operation was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StorageOperation {
-    /// An object read whole.
-    Get,
-    /// A large object opened for streaming; its duration ends with the first byte.
-    Stream,
-    /// An object's metadata.
-    Stat,
-    /// A listing.
-    List,
-}
-
-impl StorageOperation {
-    const ALL: [Self; 4] = [Self::Get, Self::Stream, Self::Stat, Self::List];
-
-    /// The word for it in metrics and spans.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::Stream => "stream",
-            Self::Stat => "stat",
-            Self::List => "list",
-        }
-    }
-}
 
 /// How a TLS handshake ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,10 +80,12 @@ pub struct MemoryUse {
 pub struct Instruments {
     /// Those of limits and connections.
     pub limits: LimitInstruments,
-    /// Those of Redis.
-    pub redis: RedisInstruments,
     /// Those of the cache's tier in Redis.
     pub shared_tier: SharedTierInstruments,
+    /// Those of the breaker in front of storage.
+    pub storage_breaker: BreakerInstruments,
+    /// Those of Redis.
+    pub redis: RedisInstruments,
     registry: Registry,
     meter: Meter,
     requests: Requests,
@@ -177,8 +153,9 @@ impl Instruments {
         let remembered_tokens = tokens.bind(&[KeyValue::new("result", "remembered")]);
         Ok(Self {
             limits: LimitInstruments::new(&meter),
-            redis: RedisInstruments::new(&meter),
             shared_tier: SharedTierInstruments::new(&meter),
+            storage_breaker: BreakerInstruments::new(&meter),
+            redis: RedisInstruments::new(&meter),
             registry,
             requests: Requests::new(&meter),
             meter,
@@ -309,10 +286,6 @@ fn observe_exports(meter: &Meter, tallies: &Tallies) {
             }
         })
         .build();
-}
-
-fn storage_labels((operation, result): (StorageOperation, &'static str)) -> [KeyValue; 2] {
-    [KeyValue::new("operation", operation.as_str()), KeyValue::new("result", result)]
 }
 
 #[cfg(test)]

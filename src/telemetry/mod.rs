@@ -12,13 +12,14 @@ mod redis;
 mod requests;
 mod shared_tier;
 mod span;
+mod storage;
 mod trace_id;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use access_log::{AccessLine, AccessLog, truncated};
-pub use instruments::{Handshake, Instruments, MemoryUse, StorageOperation};
+pub use instruments::{Handshake, Instruments, MemoryUse};
 pub use limits::{ConnectionError, LimitInstruments, LimitReason, ListenerName};
 pub use log::ProgramLog;
 pub use options::*;
@@ -26,6 +27,7 @@ pub use redis::{RedisInstruments, RedisLink, RedisLinkUp, RedisOutcome};
 pub use requests::{RequestLabels, route_template};
 pub use shared_tier::{BadValue, SharedLoad, SharedTierInstruments, SharedWrite};
 pub use span::{Kind, OverTls, Scope, Span, Tracing, inject};
+pub use storage::{BreakerInstruments, StorageOperation};
 pub use trace_id::TraceId;
 
 use crate::trust::Trust;

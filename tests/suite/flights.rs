@@ -133,7 +133,8 @@ async fn absence_is_remembered_briefly_and_failure_not_at_all() {
 #[tokio::test]
 async fn an_entry_that_is_no_longer_fresh_is_revalidated() {
     let store = Scripted::new(page("v1"));
-    let callboard = Callboard::before(store.clone(), "").await;
+    let callboard =
+        Callboard::before(store.clone(), "  cache: { staleWhileRevalidate: 0s }\n  site: { settleFor: 0s }\n").await;
     let status = async || {
         let answer = callboard.get(&format!("{SITE}/index.html")).send().await.unwrap();
         let status = answer.headers()["cache-status"].to_str().unwrap().to_owned();
@@ -154,9 +155,30 @@ async fn an_entry_that_is_no_longer_fresh_is_revalidated() {
 }
 
 #[tokio::test]
+async fn an_entry_that_is_hardly_too_old_is_served_while_one_refresh_runs() {
+    let store = Scripted::new(page("v1"));
+    let callboard = Callboard::before(store.clone(), "").await;
+    let read = async || {
+        let answer = callboard.get(&format!("{SITE}/index.html")).send().await.unwrap();
+        (answer.headers()["cache-status"].to_str().unwrap().to_owned(), answer.text().await.unwrap())
+    };
+    read().await;
+    callboard.hand.advance(Duration::from_secs(359));
+    store.now(Deed::Give(Bytes::from_static(b"new page"), "v2"));
+    let old = ("callboard; hit; ttl=-59; detail=stale-while-revalidate".to_owned(), "page".to_owned());
+    assert_eq!(read().await, old);
+    until(async || read().await.1 == "new page").await;
+    assert_eq!(store.gets(), 2);
+    callboard.hand.advance(Duration::from_secs(360));
+    store.now(page("v3"));
+    assert_eq!(read().await.1, "page", "a minute after its time nobody is served the old copy any more");
+}
+
+#[tokio::test]
 async fn while_storage_fails_old_pages_are_served_and_absent_ones_are_no_404() {
     let store = Scripted::new(page("v1"));
-    let callboard = Callboard::before(store.clone(), "  cache: { staleIfError: 10m }\n").await;
+    let callboard =
+        Callboard::before(store.clone(), "  cache: { staleIfError: 10m, staleWhileRevalidate: 0s }\n").await;
     let read = async |name: &str| {
         let answer = callboard.get(&format!("{SITE}/{name}")).send().await.unwrap();
         let status = answer.headers().get("cache-status").map(|value| value.to_str().unwrap().to_owned());

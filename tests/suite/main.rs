@@ -9,6 +9,7 @@
     clippy::indexing_slicing
 )]
 
+mod ailing_bucket;
 mod architecture;
 mod bad_input;
 mod cli;
@@ -19,6 +20,8 @@ mod floods;
 mod hosts;
 mod limits;
 mod operation;
+mod outages;
+mod places;
 mod published_site;
 mod redis_client;
 mod stuck_logs;

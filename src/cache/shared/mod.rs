@@ -5,6 +5,7 @@
 //! Redis is believed only as far as its seal, its size and its digest go (`seal.rs`, `header.rs`, `body.rs`). Leases see
 //! to it that one replica fetches what others wait for (`lease.rs`).
 
+mod agree;
 mod body;
 mod header;
 mod lease;
@@ -29,6 +30,7 @@ pub use body::Unpacker;
 pub use header::Header;
 pub use seal::Seal;
 
+pub(super) use agree::Turn;
 pub(super) use header::Confirmation;
 pub(super) use lease::{Lease, LeaseGuard, Waited};
 pub(super) use load::Loaded;

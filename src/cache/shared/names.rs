@@ -37,6 +37,11 @@ impl Names {
         format!("{}site:{name}", self.prefix)
     }
 
+    /// Whose turn it is at something.
+    pub(super) fn turn(&self, name: &str) -> String {
+        format!("{}turn:{name}", self.prefix)
+    }
+
     /// Where replicas tell each other what has changed.
     pub(super) fn channel(&self) -> String {
         format!("{}changes", self.prefix)

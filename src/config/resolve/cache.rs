@@ -1,9 +1,9 @@
-//! `callboard.cache`, and what it takes over from `techdocs.cache`.
+//! `callboard.cache` and `callboard.site`, and what they take over from `techdocs.cache`.
 
 use std::time::Duration;
 
 use crate::cache::Options;
-use crate::config::formats::{DURATION, SIZE};
+use crate::config::formats::{DURATION, FLAG, SIZE};
 use crate::config::reader::Reader;
 use crate::config::value::Origin;
 
@@ -23,6 +23,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Options {
         max_object_bytes: reader.within(OBJECT, &SIZE, 8 << 20, 1 << 10..=1 << 40),
         // Zero is a choice for both: ask storage each time.
         fresh_for: reader.within_from("callboard.cache.freshFor", &DURATION, fresh_for, Duration::ZERO..=LONGEST),
+        stale_while_revalidate: reader.within(
+            "callboard.cache.staleWhileRevalidate",
+            &DURATION,
+            Duration::from_secs(60),
+            Duration::ZERO..=LONGEST,
+        ),
         stale_if_error: reader.within(
             "callboard.cache.staleIfError",
             &DURATION,
@@ -35,6 +41,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Options {
             Duration::from_secs(10),
             Duration::ZERO..=LONGEST,
         ),
+        publish_check: read_publish_check(reader),
+        settle_for: reader.within(
+            "callboard.site.settleFor",
+            &DURATION,
+            Duration::from_secs(2 * 60),
+            Duration::ZERO..=LONGEST,
+        ),
+        warm_on_first_visit: reader.or("callboard.site.warmOnFirstVisit", &FLAG, false),
     };
     if options.max_object_bytes > options.memory_max_bytes {
         // Told at the one that somebody wrote.
@@ -43,6 +57,17 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Options {
             .wrong(key, format!("an object may be larger than all of memory: write {OBJECT} no larger than {MEMORY}"));
     }
     options
+}
+
+/// Zero switches it off; anything else is long enough that a site is not asked for all the time.
+fn read_publish_check(reader: &mut Reader<'_>) -> Duration {
+    const KEY: &str = "callboard.site.publishCheck";
+    const SHORTEST: Duration = Duration::from_millis(100);
+    let publish_check = reader.within(KEY, &DURATION, Duration::from_secs(10), Duration::ZERO..=LONGEST);
+    if !publish_check.is_zero() && publish_check < SHORTEST {
+        reader.wrong(KEY, "is too short: write 0s to switch it off, or 100ms and more");
+    }
+    publish_check
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::breaker::Rules;
 use crate::config::formats::{COUNT, DURATION, FLAG, PROXY, SECRET, TEXT, URL};
 use crate::config::layers::Loaded;
 use crate::config::reader::Reader;
@@ -50,8 +51,28 @@ pub(super) fn read(reader: &mut Reader<'_>, publisher: Publisher) -> (docs::Opti
     if let Origin::S3(s3) = &mut origin {
         s3.forbidden_is_absent = forbidden_is_absent;
     }
-    let storage = Options { origin, timeout, max_concurrent, max_queue, queue_timeout, reader_timeout, max_streams };
+    let breaker = read_breaker(reader);
+    let storage =
+        Options { origin, timeout, max_concurrent, max_queue, queue_timeout, reader_timeout, max_streams, breaker };
     (docs::Options { root_path, case_sensitive_triplet }, storage)
+}
+
+/// `callboard.storage.breaker`.
+fn read_breaker(reader: &mut Reader<'_>) -> Option<Rules> {
+    const PAUSE: &str = "callboard.storage.breaker.pause";
+    const LONGEST: &str = "callboard.storage.breaker.longestPause";
+    const PAUSES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+    let enabled = reader.or("callboard.storage.breaker.enabled", &FLAG, true);
+    let failures = reader.within("callboard.storage.breaker.failures", &COUNT, 5, 1..=1000);
+    let first_pause = reader.within(PAUSE, &DURATION, Duration::from_secs(1), PAUSES);
+    let longest_pause = reader.within(LONGEST, &DURATION, Duration::from_secs(30), PAUSES);
+    if longest_pause < first_pause {
+        // Told at the one that somebody wrote.
+        let key = if reader.has(LONGEST) { LONGEST } else { PAUSE };
+        reader.wrong(key, format!("the pauses would grow shorter: write {LONGEST} no shorter than {PAUSE}"));
+    }
+    let failures = u32::try_from(failures).unwrap_or(u32::MAX);
+    enabled.then_some(Rules { failures, first_pause, longest_pause })
 }
 
 /// A count that fits whatever it sizes; the bounds see to that.
@@ -261,6 +282,25 @@ mod tests {
         let told = problems("techdocs: {publisher: {type: awsS3, awsS3: {bucketName: '${NO_BUCKET}', endpoint: ''}}}");
         assert!(told[0].contains("required, but the environment variable NO_BUCKET is not set"), "{told:?}");
         assert!(told[1].contains("endpoint (app-config.yaml:1): is empty text, not a URL"), "{told:?}");
+    }
+
+    #[test]
+    fn a_breaker_whose_pauses_would_shrink_is_a_problem_and_it_can_be_switched_off() {
+        let breaker = |text: &str| {
+            format!(
+                "techdocs: {{publisher: {{local: {{publishDirectory: site}}}}}}\ncallboard: {{storage: {{breaker: {{{text}}}}}}}"
+            )
+        };
+        let told = problems(&breaker("pause: 1m"));
+        assert!(
+            told[0].starts_with("callboard.storage.breaker.pause (app-config.yaml:2): the pauses would"),
+            "{told:?}"
+        );
+        let told = problems(&breaker("failures: 0"));
+        assert!(told[0].contains("0 is too small: write a value from 1 to 1000"), "{told:?}");
+        let rules = |text: &str| resolved(&breaker(text)).unwrap().resolved.storage.breaker;
+        assert!(rules("enabled: false").is_none());
+        assert_eq!(rules("failures: 2").unwrap().failures, 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the tests share: a Callboard in front of a folder or a scripted store, a Backstage that publishes keys, and
 //! requests written by hand.
 
+pub mod ailing;
 pub mod backstage;
 pub mod bucket;
 pub mod h2;
@@ -146,8 +147,10 @@ fn configuration_among(text: &str, variables: &[(&str, &str)]) -> Configuration 
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("app-config.yaml");
     std::fs::write(&file, text).unwrap();
-    // No load balancer has to hear of it: a test that wants the delay says so.
-    let variables = [("APP_CONFIG_callboard_limits_drainDelay", "0s")].iter().chain(variables);
+    // No load balancer has to hear of it, and no site is looked at beside what a test asks for: one that wants these
+    // says so.
+    let usual = [("APP_CONFIG_callboard_limits_drainDelay", "0s"), ("APP_CONFIG_callboard_site_publishCheck", "0s")];
+    let variables = usual.iter().chain(variables);
     let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let environment = Environment { directory: folder.path().to_owned(), variables };
     callboard::config::read(&Sources { files: vec![file], environment }).unwrap_or_else(|problems| panic!("{problems}"))

@@ -35,6 +35,9 @@ pub struct Scripted {
     deeds: Mutex<HashMap<String, Deed>>,
     default: Mutex<Deed>,
     gets: AtomicUsize,
+    /// Gets that have not answered yet, and the most that there were at a time.
+    running: AtomicUsize,
+    most_running: AtomicUsize,
     /// What a listing is answered with; nothing means that there is nothing.
     listing: Mutex<Option<StoreError>>,
     pieces: Arc<AtomicUsize>,
@@ -48,6 +51,8 @@ impl Scripted {
             deeds: Mutex::default(),
             default: Mutex::new(default),
             gets: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+            most_running: AtomicUsize::new(0),
             listing: Mutex::default(),
             pieces: Arc::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
@@ -63,6 +68,16 @@ impl Scripted {
 
     pub fn gets(&self) -> usize {
         self.gets.load(Ordering::SeqCst)
+    }
+
+    /// How many gets have not answered yet.
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::SeqCst)
+    }
+
+    /// The most gets that ran at a time.
+    pub fn most_running(&self) -> usize {
+        self.most_running.load(Ordering::SeqCst)
     }
 
     /// How many pieces of bodies were taken, of [`PIECE`] bytes each.
@@ -107,6 +122,7 @@ impl DocStore for Scripted {
 
     async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
         self.gets.fetch_add(1, Ordering::SeqCst);
+        let _running = Running::start(self);
         self.gate.acquire().await.unwrap().forget();
         self.gate.add_permits(usize::from(self.gate.available_permits() > 1_000_000));
         let (bytes, tag) = match self.deed(key) {
@@ -144,6 +160,23 @@ impl DocStore for Scripted {
 
     async fn list(&self, _prefix: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
         self.listing.lock().unwrap().clone().map_or(Ok(Vec::new()), Err)
+    }
+}
+
+/// One get; over however it ends.
+struct Running<'a>(&'a Scripted);
+
+impl<'a> Running<'a> {
+    fn start(store: &'a Scripted) -> Self {
+        let running = store.running.fetch_add(1, Ordering::SeqCst) + 1;
+        store.most_running.fetch_max(running, Ordering::SeqCst);
+        Self(store)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -1,0 +1,272 @@
+//! What one replica finds, the others hear.
+//!
+//! Three things are said: which version of a document storage has, told by whoever fetched it; which generation of a site
+//! began; and which sites were purged together. A replica that hears of another version than it holds doubts what it
+//! holds: the next reader has it confirmed.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+
+use super::DocCache;
+use super::generation::Generation;
+use super::shared::Shared;
+use super::site::{Site, Version};
+use super::sites::Floors;
+use crate::clock::Timestamp;
+use crate::docs::StorageKey;
+use crate::http::etag::ETag;
+use crate::redis::Heard;
+use crate::storage::ObjectMeta;
+
+/// What messages are sealed for.
+const MESSAGE: &str = "message";
+
+/// Under which name purges of many sites are kept; no site has it.
+const FLOORS: &str = "*";
+
+/// Sites about which Redis is asked at a time, once it is back.
+const SITES_AT_A_TIME: usize = 32;
+
+/// A generation that lies further ahead than any clock goes wrong was made up, and would never end.
+const FURTHEST_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A message to all replicas.
+#[derive(Debug, Serialize, Deserialize)]
+struct Message {
+    /// Who says it.
+    from: u128,
+    said: Said,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Said {
+    /// Storage has this version of a document; none, where it is gone.
+    Document { key: String, version: Option<Written> },
+    /// A generation of a site began.
+    Site { name: String, record: SiteRecord },
+    /// At least this generation began in every site below a prefix.
+    Below { prefix: String, generation: u64 },
+}
+
+/// What replicas agree on about a site.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SiteRecord {
+    generation: u64,
+    settles_at: u64,
+    /// Of its metadata: not looked at, absent, or there.
+    version: Option<Option<Written>>,
+}
+
+/// An [`ObjectMeta`] as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Written {
+    size: u64,
+    etag: Option<String>,
+    /// Seconds since the Unix epoch.
+    modified: Option<u64>,
+}
+
+impl Written {
+    fn of(meta: &ObjectMeta) -> Self {
+        let etag = meta.etag.as_ref().and_then(|etag| etag.header().to_str().ok()).map(str::to_owned);
+        let modified = meta.last_modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Self { size: meta.size, etag, modified: modified.map(|since| since.as_secs()) }
+    }
+
+    fn read(&self) -> ObjectMeta {
+        ObjectMeta {
+            size: self.size,
+            etag: self.etag.as_deref().and_then(ETag::from_store),
+            last_modified: self.modified.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))),
+        }
+    }
+}
+
+impl SiteRecord {
+    fn of(site: &Site) -> Self {
+        let version = match &*site.version() {
+            Version::Unknown => None,
+            Version::Absent => Some(None),
+            Version::Present(meta) => Some(Some(Written::of(meta))),
+        };
+        Self { generation: site.generation().number(), settles_at: site.settles_at().as_millis(), version }
+    }
+
+    fn version(&self) -> Version {
+        match &self.version {
+            None => Version::Unknown,
+            Some(None) => Version::Absent,
+            Some(Some(written)) => Version::Present(written.read()),
+        }
+    }
+}
+
+impl DocCache {
+    /// Listens to other replicas for as long as it runs; ends at once where there are none.
+    pub async fn keep_hearing(self: Arc<Self>) {
+        let Some(shared) = self.shared.clone() else { return };
+        let mut heard = shared.listen();
+        while let Some(heard) = heard.recv().await {
+            match heard {
+                Heard::Connected => {
+                    // What was said meanwhile lies in Redis, as far as it is about sites.
+                    self.catch_up(&shared).await;
+                    self.hears(true);
+                }
+                Heard::Lost => self.hears(false),
+                Heard::Message(sealed) => self.hear(&shared, &sealed),
+            }
+        }
+        self.hears(false);
+    }
+
+    fn hears(&self, others: bool) {
+        if self.hearing.turn(!others) {
+            if others {
+                tracing::info!("other replicas are heard");
+            } else {
+                tracing::warn!("other replicas are not heard: what is held is confirmed before it is served");
+            }
+        }
+    }
+
+    fn hear(self: &Arc<Self>, shared: &Shared, sealed: &[u8]) {
+        let message = shared.seal().open(MESSAGE, sealed);
+        let Some(Message { from, said }) = message.and_then(|text| serde_json::from_slice(&text).ok()) else {
+            return tracing::warn!("a message that no replica can have sent is ignored");
+        };
+        if from == self.id {
+            return;
+        }
+        match said {
+            Said::Document { key, version } => self.hear_of_document(&key, version.map(|written| written.read())),
+            Said::Site { name, record } => {
+                if let Some(site) = self.sites.named(&name) {
+                    self.take_over(&site, &record);
+                }
+            }
+            Said::Below { prefix, generation } => {
+                if let Some(generation) = self.believable(generation) {
+                    self.sites.raise_below(&prefix, generation);
+                }
+            }
+        }
+    }
+
+    fn hear_of_document(self: &Arc<Self>, key: &str, version: Option<ObjectMeta>) {
+        let now = self.clock.now();
+        if let Some(held) = self.memory.get_by_text(key)
+            && held.version() != version.as_ref()
+        {
+            // Its site may be in the middle of a publish; whoever found it looks.
+            held.site.settle(now, self.options.settle_for);
+            let file = key.strip_prefix(held.site.name()).and_then(|file| file.strip_prefix('/'));
+            if let Some(key) = file.and_then(|file| held.site.metadata.sibling(file)) {
+                let is_another = |held: &super::Entry| held.version() != version.as_ref();
+                self.memory.replace(key, |held| is_another(held).then(|| held.doubted()));
+            }
+        }
+        self.flights.spread(key, version);
+    }
+
+    /// Takes over what others know of a site; whether that was news.
+    fn take_over(&self, site: &Site, record: &SiteRecord) -> bool {
+        let Some(generation) = self.believable(record.generation) else { return false };
+        let now = self.clock.now();
+        if generation < site.generation() {
+            return false;
+        }
+        let is_news = site.raise(generation);
+        match record.version() {
+            Version::Unknown => {}
+            version if is_news || *site.version() == Version::Unknown => site.adopt(version),
+            version if *site.version() == version => {}
+            // Two looked at about the same time and saw different things: the next look tells.
+            _ => site.hurry(now),
+        }
+        // By this clock, as far as clocks can be compared: not longer than a publish here would take to settle.
+        let settles_at = Timestamp::from_millis(record.settles_at).min(now.plus(self.options.settle_for));
+        site.settle(settles_at, Duration::ZERO);
+        is_news
+    }
+
+    /// A generation that somebody else names, unless it can't be.
+    pub(super) fn believable(&self, generation: u64) -> Option<Generation> {
+        (generation <= self.clock.now().plus(FURTHEST_AHEAD).as_millis()).then(|| Generation::new(generation))
+    }
+
+    /// Takes over what was said while nothing was heard, and has Redis know what it missed.
+    async fn catch_up(self: &Arc<Self>, shared: &Arc<Shared>) {
+        if let Some(floors) = shared.record(FLOORS).await.and_then(|text| serde_json::from_slice::<Vec<_>>(&text).ok())
+        {
+            let believable = |(prefix, generation): (String, u64)| Some((prefix, self.believable(generation)?));
+            for (prefix, generation) in floors.into_iter().filter_map(believable) {
+                self.sites.raise_below(&prefix, generation);
+            }
+        }
+        stream::iter(self.sites.all()).for_each_concurrent(SITES_AT_A_TIME, |site| self.compare(shared, site)).await;
+    }
+
+    async fn compare(&self, shared: &Shared, site: Arc<Site>) {
+        let record = shared.record(site.name()).await.and_then(|text| serde_json::from_slice::<SiteRecord>(&text).ok());
+        let is_known = record.is_some_and(|record| {
+            self.take_over(&site, &record);
+            record.generation >= site.generation().number()
+        });
+        if !is_known {
+            self.tell_of_site(shared, &site);
+        }
+    }
+
+    /// Finds out what others know of a site that is new here, and agrees with them on a generation.
+    pub(super) async fn introduce(&self, site: &Site) {
+        site.raise(self.sites.floor_of(site.name()));
+        let own = Generation::new(self.clock.now().as_millis());
+        if let Some(shared) = &self.shared {
+            let proposed = SiteRecord { generation: own.max(site.generation()).number(), settles_at: 0, version: None };
+            let agreed = shared.agree(site.name(), &encoded(&proposed), self.options.kept_for()).await;
+            if let Some(record) = agreed.and_then(|text| serde_json::from_slice(&text).ok()) {
+                self.take_over(site, &record);
+                return;
+            }
+        }
+        site.raise(own);
+    }
+
+    /// Has the others know which generation of a site this is.
+    pub(super) fn tell_of_site(&self, shared: &Shared, site: &Site) {
+        let record = SiteRecord::of(site);
+        shared.keep_record(site.name(), encoded(&record), self.options.kept_for());
+        shared.tell(self.sealed(shared, Said::Site { name: site.name().to_owned(), record }));
+    }
+
+    /// Has the others know that all sites below a prefix have a new generation.
+    pub(super) fn tell_of_floor(&self, shared: &Shared, prefix: &str, generation: Generation) {
+        let floors: &Floors = &self.sites.floors();
+        let floors: Vec<_> = floors.iter().map(|(prefix, generation)| (prefix, generation.number())).collect();
+        shared.keep_record(FLOORS, encoded(&floors), self.options.kept_for());
+        let below = Said::Below { prefix: prefix.to_owned(), generation: generation.number() };
+        shared.tell(self.sealed(shared, below));
+    }
+
+    /// What the others are to be told of a document.
+    pub(super) fn news_of_document(&self, shared: &Shared, key: &StorageKey, version: Option<&ObjectMeta>) -> Bytes {
+        let said = Said::Document { key: key.as_str().to_owned(), version: version.map(Written::of) };
+        self.sealed(shared, said)
+    }
+
+    fn sealed(&self, shared: &Shared, said: Said) -> Bytes {
+        shared.seal().seal(MESSAGE, &encoded(&Message { from: self.id, said }))
+    }
+}
+
+fn encoded(value: &impl Serialize) -> Bytes {
+    // Strings and numbers always make JSON.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}

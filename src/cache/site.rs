@@ -1,0 +1,204 @@
+//! One site: which publish of it is the newest that anyone knows of, and when it was last looked at.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use super::Options;
+use super::generation::Generation;
+use crate::clock::Timestamp;
+use crate::docs::StorageKey;
+use crate::storage::ObjectMeta;
+
+/// A site that has to be looked at again is looked at no more often than this, whatever speaks for it.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// For so many intervals after its last reader a site counts as in use, and is looked at.
+const INTERVALS_IN_USE: u32 = 6;
+
+/// What the entries of one site share. Read at every hit, so all that a hit needs is an atomic.
+#[derive(Debug)]
+pub(super) struct Site {
+    /// The key of its metadata, which tells one publish from another.
+    pub(super) metadata: StorageKey,
+    /// Done once what other replicas know of it was asked for.
+    pub(super) introduced: OnceCell<()>,
+    generation: AtomicU64,
+    /// What was confirmed before this time may have been confirmed in the middle of a publish.
+    settles_at: AtomicU64,
+    used_at: AtomicU64,
+    checked_at: AtomicU64,
+    /// When to look again; never, while there is nothing in it.
+    due_at: AtomicU64,
+    is_failing: AtomicBool,
+    version: Mutex<Version>,
+}
+
+/// What storage said of a site's metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Version {
+    /// Nothing yet.
+    Unknown,
+    /// There is none.
+    Absent,
+    /// This.
+    Present(ObjectMeta),
+}
+
+/// What was new about a site's metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Learned {
+    /// Everything: it had not been looked at before.
+    First,
+    /// Nothing.
+    Same,
+    /// Its site was published since; this generation began.
+    Changed(Generation),
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Site {
+    /// A site of which nothing is known yet.
+    pub(super) fn new(metadata: StorageKey) -> Self {
+        Self {
+            metadata,
+            introduced: OnceCell::new(),
+            generation: AtomicU64::new(0),
+            settles_at: AtomicU64::new(0),
+            used_at: AtomicU64::new(0),
+            checked_at: AtomicU64::new(0),
+            due_at: AtomicU64::new(NEVER),
+            is_failing: AtomicBool::new(false),
+            version: Mutex::new(Version::Unknown),
+        }
+    }
+
+    /// Where its files lie.
+    pub(super) fn name(&self) -> &str {
+        self.metadata.site()
+    }
+
+    pub(super) fn generation(&self) -> Generation {
+        Generation::new(self.generation.load(Ordering::Acquire))
+    }
+
+    /// Takes over a generation that began elsewhere; whether it was news.
+    pub(super) fn raise(&self, generation: Generation) -> bool {
+        self.generation.fetch_max(generation.number(), Ordering::AcqRel) < generation.number()
+    }
+
+    /// Begins a new generation: what was held up to now must be confirmed before it is served.
+    pub(super) fn begin_generation(&self, now: Timestamp) -> Generation {
+        let next = |generation: u64| now.as_millis().max(generation.saturating_add(1));
+        let before = self.generation.fetch_update(Ordering::AcqRel, Ordering::Acquire, |old| Some(next(old)));
+        Generation::new(next(before.unwrap_or_else(|unchanged| unchanged)))
+    }
+
+    /// From now on it may be in the middle of a publish, for `settle_for`.
+    pub(super) fn settle(&self, from: Timestamp, settle_for: Duration) {
+        self.settles_at.fetch_max(from.plus(settle_for).as_millis(), Ordering::AcqRel);
+    }
+
+    /// Until when it may be in the middle of a publish.
+    pub(super) fn settles_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.settles_at.load(Ordering::Acquire))
+    }
+
+    /// Notes that it is read. Written at most once a second, so that cores do not fight for it.
+    pub(super) fn used(&self, now: Timestamp) {
+        let before = self.used_at.load(Ordering::Relaxed);
+        if now.as_millis().abs_diff(before) >= 1000 {
+            self.used_at.store(now.as_millis(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is worth being looked at without a reader at hand.
+    pub(super) fn is_in_use(&self, now: Timestamp, publish_check: Duration) -> bool {
+        let used_at = Timestamp::from_millis(self.used_at.load(Ordering::Relaxed));
+        now.since(used_at) <= publish_check * INTERVALS_IN_USE
+    }
+
+    /// There is something in it, so that it is worth being looked at.
+    pub(super) fn is_published(&self, now: Timestamp) {
+        let _ = self.due_at.compare_exchange(NEVER, now.as_millis(), Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        let due_at = self.due_at.load(Ordering::Acquire);
+        // A check that lies ahead further than any does was set by a clock that has been set back since.
+        now.as_millis() >= due_at
+            || (due_at != NEVER && self.checked_at.load(Ordering::Relaxed) > now.as_millis() + 1000)
+    }
+
+    /// Takes it on oneself to look at it now; whoever asks for the same meanwhile is told no.
+    pub(super) fn claim(&self, now: Timestamp) -> bool {
+        let due_at = self.due_at.load(Ordering::Acquire);
+        let again = now.plus(SHORTEST_PAUSE).as_millis();
+        due_at != NEVER
+            && self.is_due(now)
+            && self.due_at.compare_exchange(due_at, again, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Has it looked at as soon as it may be: something in it has changed.
+    pub(super) fn hurry(&self, now: Timestamp) {
+        let checked_at = Timestamp::from_millis(self.checked_at.load(Ordering::Relaxed));
+        let soon = now.max(checked_at.plus(SHORTEST_PAUSE)).as_millis();
+        self.due_at.fetch_min(soon, Ordering::AcqRel);
+    }
+
+    /// Storage said how it was at `at`, here or to another replica.
+    pub(super) fn checked(&self, at: Timestamp, due_at: Timestamp) {
+        self.checked_at.fetch_max(at.as_millis(), Ordering::AcqRel);
+        self.due_at.store(due_at.as_millis(), Ordering::Release);
+        self.is_failing.store(false, Ordering::Relaxed);
+    }
+
+    /// Storage did not say how it is.
+    pub(super) fn check_failed(&self) {
+        self.is_failing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody has looked at it for so long that a reader had better wait for that; not where that fails anyway.
+    pub(super) fn is_unwatched(&self, now: Timestamp, publish_check: Duration) -> bool {
+        let checked_at = Timestamp::from_millis(self.checked_at.load(Ordering::Relaxed));
+        !publish_check.is_zero()
+            && self.due_at.load(Ordering::Relaxed) != NEVER
+            && now.since(checked_at) > publish_check * 2
+            && !self.is_failing.load(Ordering::Relaxed)
+    }
+
+    /// Takes in what storage says of its metadata at `now`.
+    pub(super) fn learn(&self, version: Version, now: Timestamp, rules: &Options) -> Learned {
+        let mut known = self.version();
+        let learned = match &*known {
+            old if *old == version => Learned::Same,
+            Version::Unknown => Learned::First,
+            _ => Learned::Changed(self.begin_generation(now)),
+        };
+        if let Version::Present(ObjectMeta { last_modified: Some(written), .. }) = &version
+            && learned == Learned::First
+        {
+            // Whoever comes in the middle of a publish can't know what was there before it.
+            self.settle(Timestamp::from(*written), rules.settle_for);
+        }
+        if let Learned::Changed(_) = learned {
+            self.settle(now, rules.settle_for);
+        }
+        *known = version;
+        learned
+    }
+
+    /// Takes over what another replica knows of its metadata.
+    pub(super) fn adopt(&self, version: Version) {
+        *self.version() = version;
+    }
+
+    /// What is known of its metadata.
+    pub(super) fn version(&self) -> MutexGuard<'_, Version> {
+        // The version is whole whenever the lock is let go.
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
