@@ -177,14 +177,9 @@ impl Shared {
         }
     }
 
-    /// Has a message published on [`Shared::channel`].
+    /// Has a message published, for all that [`Shared::listen`].
     pub(super) fn tell(&self, message: Bytes) {
         self.push(&self.core.names.channel(), Work::Nothing, Some(message));
-    }
-
-    /// Where messages are published.
-    pub(super) fn channel(&self) -> String {
-        self.core.names.channel()
     }
 
     /// What messages and other values are to be sealed with.

@@ -12,7 +12,7 @@ async fn fill(server: &Server) {
 async fn what_is_told_is_told_after_the_write() {
     let rig = Rig::start();
     let mut told = rig.server.client().get_async_pubsub().await.unwrap();
-    told.subscribe(rig.shared.channel()).await.unwrap();
+    told.subscribe(rig.shared.core.names.channel()).await.unwrap();
     let mut told = told.into_on_message();
     let body = noise(2_000_000);
     rig.shared.store(&key("a.png"), meta("a", &body), body.clone(), confirmed(1), Some(Bytes::from_static(b"stored")));
