@@ -14,6 +14,7 @@ use crate::chain::chain;
 use crate::docs::StorageKey;
 use crate::http::cache_status::CacheOutcome;
 use crate::storage::{StoreError, Whole};
+use crate::telemetry::SiteLook;
 
 /// How long a replica that fetches a document for the first time keeps the others from doing the same, unless it is done
 /// before; then it has probably died.
@@ -205,7 +206,7 @@ impl DocCache {
                 let outcome = if was_present { CacheOutcome::Gone } else { CacheOutcome::Miss };
                 (Entry::absent(from), outcome)
             }
-            // It has given way to readers, and tells nothing of storage.
+            // The same.
             (Err(StoreError::Busy), Some(held)) if errand == Errand::Behind => {
                 return Ok(Landed { entry: Arc::clone(held), outcome: CacheOutcome::Updating });
             }
@@ -229,7 +230,12 @@ impl DocCache {
             (Ok(Whole::Body(meta, _) | Whole::TooLarge(meta)), _) => Version::Present(meta.clone()),
             (Ok(Whole::NotModified), Some(held)) => Version::Present(held.meta.clone()),
             (Err(StoreError::Absent), _) => Version::Absent,
-            _ => return site.check_failed(),
+            // It has given way to readers, and tells nothing of storage.
+            (Err(StoreError::Busy), _) => return,
+            _ => {
+                self.instruments.sites.looked(SiteLook::Failed);
+                return site.check_failed();
+            }
         };
         self.learn(site, version, from.confirmed_at);
         from.generation = site.generation();
