@@ -4,6 +4,7 @@
 #   target/test-tools/venv/             Python with MkDocs, moto and boto3, from tests/rig/requirements.txt
 #   target/test-tools/sslyze/           Python with sslyze, from tests/rig/scanner-requirements.txt
 #   target/test-tools/prometheus/       Debian's Prometheus, unpacked rather than installed: no service comes with it
+#   target/test-tools/redis/            Debian's Redis, likewise, with the libraries that it needs
 #   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json
 #
 # Run it as often as you like: what is there and up to date is left alone. It needs Debian or something like it, Python
@@ -64,6 +65,36 @@ install_prometheus() {
   mkdir -p "$tools/prometheus"
   (cd "$tools/prometheus" && quietly apt-get download prometheus && quietly dpkg --extract prometheus_*.deb .)
   rm -f "$tools"/prometheus/*.deb
+}
+
+# One program is server and sentinel. What its libraries are differs from one Debian to the next, so they are asked for.
+install_redis() {
+  local folder=$tools/redis package
+  command -v redis-server >/dev/null && return
+  [ -x "$folder/redis-server" ] && "$folder/redis-server" --version >/dev/null 2>&1 && return
+  command -v apt-get >/dev/null || fail "redis-server is missing, and so is apt-get to bring it"
+  say "unpacking Debian's Redis into target/test-tools/redis"
+  [ "$(id -u)" -ne 0 ] || quietly apt-get update
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  local packages=(redis-server redis-tools)
+  for package in $(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
+    --no-replaces --no-enhances redis-tools | grep -o '^lib[a-z0-9.+-]*' | sort -u); do
+    dpkg --status "$package" >/dev/null 2>&1 || packages+=("$package")
+  done
+  (cd "$folder" && quietly apt-get download "${packages[@]}")
+  for package in "$folder"/*.deb; do
+    quietly dpkg --extract "$package" "$folder"
+  done
+  rm -f "$folder"/*.deb
+  cat >"$folder/redis-server" <<'RUN'
+#!/bin/sh
+here=$(dirname "$0")
+libraries=$(echo "$here"/usr/lib/*-linux-gnu | tr ' ' ':')
+export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+exec "$here/usr/bin/redis-server" "$@"
+RUN
+  chmod +x "$folder/redis-server"
 }
 
 install_packages_from_pypi() {
@@ -141,9 +172,11 @@ install_tls_tools
 install_node
 install_packages_from_npm
 install_prometheus
+install_redis
 
 quietly "$venv/bin/mkdocs" --version
 quietly promtool --version
+PATH=$PATH:$tools/redis quietly redis-server --version
 quietly "$venv/bin/python" -c 'import boto3, moto.server'
 quietly "$tools/sslyze/bin/sslyze" --help
 quietly "$backstage/node_modules/.bin/techdocs-cli" --version

@@ -14,6 +14,7 @@ use crate::chain::chain;
 use crate::docs::StorageKey;
 use crate::http::cache_status::CacheOutcome;
 use crate::storage::{StoreError, Whole};
+use crate::telemetry::SiteLook;
 
 /// How long a replica that fetches a document for the first time keeps the others from doing the same, unless it is done
 /// before; then it has probably died.
@@ -48,6 +49,22 @@ impl DocCache {
         if errand == Errand::Check {
             return self.ask_storage(key, errand, &site, &rumour, &wanted).await;
         }
+        let landing = self.ask_tiers(key, errand, &site, &rumour, &wanted).await;
+        if errand != Errand::Leisure {
+            // Somebody reads it: if there is something in it, it is looked at from now on.
+            self.is_watched(&site, self.clock.now());
+        }
+        landing
+    }
+
+    async fn ask_tiers(
+        self: &Arc<Self>,
+        key: StorageKey,
+        errand: Errand,
+        site: &Arc<Site>,
+        rumour: &Rumour,
+        wanted: &Wanted,
+    ) -> Landing {
         // Another flight may have landed between the request's look and this take-off.
         let held = self.memory.get(&key);
         if let Some(found) = held.clone().and_then(|entry| self.judged_fresh(entry, self.clock.now())) {
@@ -55,17 +72,17 @@ impl DocCache {
         }
         let mut lease = None;
         if let Some(shared) = &self.shared {
-            if let Some(landed) = self.ask_redis(shared, &key, held.as_ref(), &site, &rumour).await {
+            if let Some(landed) = self.ask_redis(shared, &key, held.as_ref(), site, rumour).await {
                 return Ok(landed);
             }
             if held.is_none() && errand == Errand::Reader {
-                match self.ask_for_lease(shared, &key, &site, &rumour).await {
+                match self.ask_for_lease(shared, &key, site, rumour).await {
                     Ok(ours) => lease = ours,
                     Err(landed) => return Ok(landed),
                 }
             }
         }
-        let landing = self.ask_storage(key, errand, &site, &rumour, &wanted).await;
+        let landing = self.ask_storage(key, errand, site, rumour, wanted).await;
         // Not before what was fetched is on its way to Redis.
         drop(lease);
         landing
@@ -203,7 +220,7 @@ impl DocCache {
                 let outcome = if was_present { CacheOutcome::Gone } else { CacheOutcome::Miss };
                 (Entry::absent(from), outcome)
             }
-            // It has given way to readers, and tells nothing of storage.
+            // The same.
             (Err(StoreError::Busy), Some(held)) if errand == Errand::Behind => {
                 return Ok(Landed { entry: Arc::clone(held), outcome: CacheOutcome::Updating });
             }
@@ -227,7 +244,12 @@ impl DocCache {
             (Ok(Whole::Body(meta, _) | Whole::TooLarge(meta)), _) => Version::Present(meta.clone()),
             (Ok(Whole::NotModified), Some(held)) => Version::Present(held.meta.clone()),
             (Err(StoreError::Absent), _) => Version::Absent,
-            _ => return site.check_failed(),
+            // It has given way to readers, and tells nothing of storage.
+            (Err(StoreError::Busy), _) => return,
+            _ => {
+                self.instruments.sites.looked(SiteLook::Failed);
+                return site.check_failed();
+            }
         };
         self.learn(site, version, from.confirmed_at);
         from.generation = site.generation();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::DocCache;
 use super::generation::Generation;
 use crate::docs::StorageKey;
+use crate::telemetry::NewGeneration;
 
 /// What a purge did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,7 @@ impl DocCache {
     pub async fn purge_site(self: &Arc<Self>, key: &StorageKey) -> Purged {
         let site = self.site_of(key).await;
         let generation = site.begin_generation(self.clock.now());
+        self.instruments.sites.new_generation(NewGeneration::Purge, 1);
         if let Some(shared) = &self.shared {
             self.tell_of_site(shared, &site);
         }
@@ -58,6 +60,7 @@ impl DocCache {
         let next = Generation::new(highest.number().saturating_add(1));
         let generation = next.max(Generation::new(self.clock.now().as_millis()));
         let raised = self.sites.raise_below(prefix, generation);
+        self.instruments.sites.new_generation(NewGeneration::Purge, raised.len());
         if let Some(shared) = &self.shared {
             self.tell_of_floor(shared, prefix, generation);
         }

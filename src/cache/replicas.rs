@@ -21,6 +21,7 @@ use crate::docs::StorageKey;
 use crate::http::etag::ETag;
 use crate::redis::Heard;
 use crate::storage::ObjectMeta;
+use crate::telemetry::NewGeneration;
 
 /// What messages are sealed for.
 const MESSAGE: &str = "message";
@@ -147,13 +148,16 @@ impl DocCache {
         match said {
             Said::Document { key, version } => self.hear_of_document(&key, version.map(|written| written.read())),
             Said::Site { name, record } => {
-                if let Some(site) = self.sites.named(&name) {
-                    self.take_over(&site, &record);
+                if let Some(site) = self.sites.named(&name)
+                    && self.take_over(&site, &record)
+                {
+                    self.instruments.sites.new_generation(NewGeneration::Told, 1);
                 }
             }
             Said::Below { prefix, generation } => {
                 if let Some(generation) = self.believable(generation) {
-                    self.sites.raise_below(&prefix, generation);
+                    let raised = self.sites.raise_below(&prefix, generation);
+                    self.instruments.sites.new_generation(NewGeneration::Told, raised.len());
                 }
             }
         }

@@ -8,7 +8,7 @@ use super::errand::Errand;
 use super::shared::Turn;
 use super::site::{Learned, Site, Version};
 use crate::clock::Timestamp;
-use crate::storage::StoreError;
+use crate::telemetry::{NewGeneration, SiteLook};
 
 /// How often it is looked whether there is a site to look at, at least.
 const LONGEST_TICK: Duration = Duration::from_secs(1);
@@ -64,18 +64,14 @@ impl DocCache {
         {
             let left = left.min(publish_check);
             let since = publish_check.saturating_sub(left);
+            self.instruments.sites.looked(SiteLook::Elsewhere);
             return site.checked(now.minus(since), now.plus(left));
         }
         for _ in 0..2 {
             let flight = self.take_off(&site.metadata, Errand::Check);
             let is_ours = flight.is_leader;
-            let landed = flight.land().await;
+            flight.land().await;
             if is_ours || !site.is_due(now) {
-                if let Some(Err(error)) = landed
-                    && !matches!(error, StoreError::Busy)
-                {
-                    site.check_failed();
-                }
                 return;
             }
             // The flight was somebody's who was content with what a tier holds.
@@ -86,7 +82,13 @@ impl DocCache {
     pub(super) fn learn(self: &Arc<Self>, site: &Arc<Site>, version: Version, asked_at: Timestamp) {
         site.checked(asked_at, asked_at.plus(self.options.publish_check));
         let learned = site.learn(version, self.clock.now(), &self.options);
+        self.instruments.sites.looked(match learned {
+            Learned::First => SiteLook::First,
+            Learned::Same => SiteLook::Same,
+            Learned::Changed(_) => SiteLook::Changed,
+        });
         if let Learned::Changed(generation) = learned {
+            self.instruments.sites.new_generation(NewGeneration::Publish, 1);
             tracing::info!(site = site.name(), generation = generation.number(), "a site was published");
         }
         if let (Some(shared), Learned::First | Learned::Changed(_)) = (&self.shared, learned) {

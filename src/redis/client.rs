@@ -78,8 +78,8 @@ impl Client {
         outcome
     }
 
-    /// Listens on a channel for as long as the receiver lives, whatever becomes of the connection meanwhile. It must be
-    /// called on a runtime.
+    /// Listens on a channel for as long as the receiver lives, whatever becomes of the connection meanwhile. Until the
+    /// first [`Heard::Connected`] nothing is heard. It must be called on a runtime.
     pub fn listen(&self, channel: &str) -> mpsc::Receiver<Heard> {
         listen::start(Arc::clone(&self.0), channel.to_owned())
     }

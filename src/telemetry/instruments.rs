@@ -14,7 +14,7 @@ use prometheus::{Registry, TextEncoder};
 use super::otlp::{Ending, MetricReader, SCOPE, Tallies};
 use super::requests::{RequestLabels, Requests};
 use super::storage::{BreakerInstruments, StorageOperation, storage_labels};
-use super::{EventInstruments, LimitInstruments, RedisInstruments, SharedTierInstruments};
+use super::{EventInstruments, LimitInstruments, RedisInstruments, SharedTierInstruments, SiteInstruments};
 
 /// Seconds. From a hit in memory (tens of microseconds) to a storage deadline.
 const DURATION_BUCKETS: [f64; 18] = [
@@ -82,6 +82,8 @@ pub struct Instruments {
     pub limits: LimitInstruments,
     /// Those of the cache's tier in Redis.
     pub shared_tier: SharedTierInstruments,
+    /// Those of sites.
+    pub sites: SiteInstruments,
     /// Those of the breaker in front of storage.
     pub storage_breaker: BreakerInstruments,
     /// Those of Redis.
@@ -156,6 +158,7 @@ impl Instruments {
         Ok(Self {
             limits: LimitInstruments::new(&meter),
             shared_tier: SharedTierInstruments::new(&meter),
+            sites: SiteInstruments::new(&meter),
             storage_breaker: BreakerInstruments::new(&meter),
             redis: RedisInstruments::new(&meter),
             events: EventInstruments::new(&meter),

@@ -47,7 +47,7 @@ pub enum SharedWrite {
     Renewed,
     /// It is there no more.
     Removed,
-    /// Redis holds another version than the one that was to be confirmed.
+    /// Redis holds another version than the one that was to be confirmed, or none.
     Outdated,
     /// It was not even tried, because too much waited already.
     Dropped,

@@ -55,7 +55,7 @@ impl Shared {
         }
     }
 
-    /// What others publish on [`Shared::channel`], for as long as the receiver lives.
+    /// What is told, for as long as the receiver lives.
     pub(in crate::cache) fn listen(self: &Arc<Self>) -> mpsc::Receiver<Heard> {
         self.core.client.listen(&self.core.names.channel())
     }

@@ -1,9 +1,9 @@
 //! The tier in Redis, which all replicas share.
 //!
-//! Reading is one look for a small document, and one more for every 256 KiB of a larger one ([`load`]). Writing happens
-//! behind ([`queue`], [`write`]): nobody waits for it, and what can't be written in time is dropped. Whatever stands in
-//! Redis is believed only as far as it is sealed ([`seal`], [`header`], [`body`]). Leases see to it that one replica
-//! fetches what others wait for ([`lease`]).
+//! Reading is one look for a small document, and one more for every 256 KiB of a larger one (`load.rs`). Writing happens
+//! behind (`queue.rs`, `write.rs`): nobody waits for it, and what can't be written in time is dropped. Whatever stands in
+//! Redis is believed only as far as its seal, its size and its digest go (`seal.rs`, `header.rs`, `body.rs`). Leases see
+//! to it that one replica fetches what others wait for (`lease.rs`).
 
 mod agree;
 mod body;
@@ -115,7 +115,8 @@ impl Shared {
     pub(super) async fn load(&self, key: &StorageKey, held: Option<&ObjectMeta>) -> Loaded {
         let (loaded, discard) = self.core.load(key, held).await;
         if let Some(judged) = discard {
-            self.push(&self.core.names.document(key), Work::Discard { key: key.clone(), judged }, None);
+            let bytes = judged.as_ref().map_or(0, Vec::len);
+            self.discard(&self.core.names.document(key), Work::Discard { key: key.clone(), judged }, bytes);
         }
         loaded
     }
@@ -161,7 +162,8 @@ impl Shared {
     pub(super) async fn record(&self, name: &str) -> Option<Bytes> {
         let (value, discard) = self.core.record(name).await;
         if let Some(judged) = discard {
-            self.push(&self.core.names.record(name), Work::DiscardRecord { name: name.to_owned(), judged }, None);
+            let bytes = judged.len();
+            self.discard(&self.core.names.record(name), Work::DiscardRecord { name: name.to_owned(), judged }, bytes);
         }
         value
     }
@@ -175,19 +177,22 @@ impl Shared {
         }
     }
 
-    /// Has a message published on [`Shared::channel`].
+    /// Has a message published, for all that [`Shared::listen`].
     pub(super) fn tell(&self, message: Bytes) {
         self.push(&self.core.names.channel(), Work::Nothing, Some(message));
-    }
-
-    /// Where messages are published.
-    pub(super) fn channel(&self) -> String {
-        self.core.names.channel()
     }
 
     /// What messages and other values are to be sealed with.
     pub(super) fn seal(&self) -> &Seal {
         &self.core.seal
+    }
+
+    /// Queues the removal of a value that was judged. That may be of any length, so it counts as a body does; what finds
+    /// no place is judged again when it is next met.
+    fn discard(&self, name: &str, work: Work, bytes: usize) {
+        if self.queue.push_body(name, Operation { work, tell: None }, bytes).is_err() {
+            self.core.written(SharedWrite::Dropped);
+        }
     }
 
     /// Queues what is small. What finds no place even so is counted, and lost.
@@ -208,3 +213,6 @@ impl Core {
         tracing::warn!(name, reason = reason.as_str(), "a value in Redis is no good, and is not used");
     }
 }
+
+#[cfg(test)]
+mod tests;

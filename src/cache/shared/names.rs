@@ -47,3 +47,26 @@ impl Names {
         format!("{}changes", self.prefix)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use redis::cluster_routing::{Route, SlotAddr};
+
+    use super::*;
+    use crate::docs::{Locator, Options};
+
+    #[test]
+    fn all_that_concerns_one_document_is_on_one_server_of_a_cluster() {
+        let slot = |name: String| Route::with_key(name.as_bytes(), SlotAddr::Master);
+        for prefix in ["callboard:", "", "{team}:", "a}b{"] {
+            let names = Names::new(prefix);
+            for file in ["index.html", "a%7Db.html", "%7B.html", "%7B%7D.html", "%7Dx%7B"] {
+                let path = format!("/static/docs/default/component/shop/{file}");
+                let key = Locator::new(Options::default()).locate(&path).unwrap().key;
+                let document = slot(names.document(&key));
+                assert_eq!(slot(names.draft(&key, "17")), document, "{prefix} {key}");
+                assert_eq!(slot(names.lease(&key)), document, "{prefix} {key}");
+            }
+        }
+    }
+}

@@ -107,6 +107,13 @@ impl<T: Send + 'static> Queue<T> {
         })
     }
 
+    /// Waits until nothing is queued or under way.
+    #[cfg(test)]
+    pub(super) async fn idle(&self, bounds: QueueBounds) {
+        let all = u32::try_from(bounds.operations).unwrap();
+        let _places = self.places.acquire_many(all).await.unwrap();
+    }
+
     fn lane(&self, name: &str) -> Option<&mpsc::Sender<Queued<T>>> {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);

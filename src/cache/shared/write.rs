@@ -162,10 +162,10 @@ impl Core {
 
     /// Writes a document; where that fails, none is left rather than an older one.
     async fn store(&self, key: &StorageKey, meta: ObjectMeta, body: Bytes, confirmation: Confirmation) -> Written {
-        if body.len() as u64 > self.max_object_bytes {
-            return Ok(Some(SharedWrite::Dropped));
-        }
         let name = self.names.document(key);
+        if body.len() as u64 > self.max_object_bytes {
+            return self.remove(&name).await.map(|()| Some(SharedWrite::Dropped));
+        }
         let draft = self.names.draft(key, &token());
         match self.write(key, meta, body, confirmation, &name, &draft).await {
             Ok(()) => Ok(Some(SharedWrite::Stored)),

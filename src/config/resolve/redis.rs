@@ -289,3 +289,6 @@ fn read_tls(reader: &mut Reader<'_>, loaded: &Loaded, is_wanted: bool) -> Tls {
         None => Tls::On(options),
     }
 }
+
+#[cfg(test)]
+mod tests;

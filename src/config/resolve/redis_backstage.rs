@@ -127,3 +127,88 @@ fn valkey_prefix(reader: &mut Reader<'_>) -> Option<(String, &'static str)> {
     const PREFIX: &str = "backend.cache.valkey.client.keyPrefix";
     reader.optional(PREFIX, &TEXT).map(|prefix| (prefix, PREFIX))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Configuration;
+    use crate::config::testing::{problems, resolved};
+    use crate::redis::{Address, Form, Options};
+    use crate::secret::Secret;
+
+    const DOCS: &str = "techdocs: {publisher: {local: {publishDirectory: site}}}\n";
+
+    fn read(cache: &str) -> Configuration {
+        let configuration = resolved(&format!("{DOCS}backend: {{baseUrl: 'http://b.test', cache: {cache}}}"));
+        configuration.unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn options(cache: &str) -> Options {
+        read(cache).resolved.redis.expect("a Redis")
+    }
+
+    fn at(host: &str, port: u16) -> Address {
+        Address::Tcp { host: host.to_owned(), port }
+    }
+
+    #[test]
+    fn backstages_redis_is_used_unless_ours_is_written() {
+        let options = options("{store: redis, connection: 'rediss://ada:p@r:7'}");
+        assert_eq!(options.form, Form::Standalone(at("r", 7)));
+        assert!(options.tls.is_some() && options.password == Some(Secret::new("p")));
+        assert_eq!(options.key_prefix, "callboard:");
+        let text = "backend: {cache: {store: redis, connection: 'redis://theirs'}}\n\
+                    callboard: {cache: {redis: {url: 'redis://ours'}}}";
+        let ours = resolved(&format!("{DOCS}{text}")).unwrap().resolved.redis.unwrap();
+        assert_eq!(ours.form, Form::Standalone(at("ours", 6379)));
+    }
+
+    #[test]
+    fn a_connection_may_be_a_map() {
+        let options = options(
+            "{store: redis, connection: {url: 'redis://r', username: ada, password: p, database: 2, \
+             socket: {tls: true}, pingInterval: 1000}}",
+        );
+        assert_eq!((options.username.as_deref(), options.database), (Some("ada"), 2));
+        assert!(options.tls.is_some() && options.password == Some(Secret::new("p")));
+    }
+
+    #[test]
+    fn clusters_and_prefixes_are_taken_over() {
+        let redis = options(
+            "{store: redis, connection: 'redis://unused', redis: {client: {namespace: portal}, \
+             cluster: {rootNodes: [{url: 'redis://a:1'}, {url: 'redis://b:2'}], defaults: {password: p}}}}",
+        );
+        assert_eq!(redis.form, Form::Cluster(vec![at("a", 1), at("b", 2)]));
+        assert_eq!((redis.password, redis.key_prefix.as_str()), (Some(Secret::new("p")), "portal:callboard:"));
+        let valkey = options(
+            "{store: valkey, connection: 'redis://unused', valkey: {client: {keyPrefix: 'portal/'}, \
+             cluster: {rootNodes: [{host: a, port: 1}]}}}",
+        );
+        assert_eq!((valkey.form, valkey.key_prefix.as_str()), (Form::Cluster(vec![at("a", 1)]), "portal/callboard:"));
+    }
+
+    #[test]
+    fn other_stores_are_not_used_and_that_is_told() {
+        let configuration = read("{store: memcache, connection: 'u:t0ps3cret@h:1'}");
+        assert!(configuration.resolved.redis.is_none());
+        let warnings: Vec<String> = configuration.warnings.iter().map(ToString::to_string).collect();
+        assert!(
+            warnings[0].starts_with("backend.cache.store (app-config.yaml:2): memcache is not used"),
+            "{warnings:?}"
+        );
+        assert!(read("{store: memory}").warnings.is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_is_missing_or_wrong_is_told_without_its_password() {
+        for (cache, word) in [
+            ("{store: redis}", "backend.cache.connection: required where"),
+            ("{store: redis, connection: '${NOBODY_SET_THIS}'}", "NOBODY_SET_THIS"),
+            ("{store: redis, connection: 'http://u:t0ps3cret@h'}", "not a Redis URL"),
+            ("{store: redis, connection: {url: 'redis://h', socket: {tls: maybe}}}", "connection.socket.tls"),
+        ] {
+            let told = problems(&format!("{DOCS}backend: {{cache: {cache}}}")).join("\n");
+            assert!(told.contains(word) && !told.contains("t0ps3cret"), "{told}");
+        }
+    }
+}

@@ -147,9 +147,12 @@ fn configuration_among(text: &str, variables: &[(&str, &str)]) -> Configuration 
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("app-config.yaml");
     std::fs::write(&file, text).unwrap();
-    // No load balancer has to hear of it, and no site is looked at beside what a test asks for: one that wants these
-    // says so.
-    let usual = [("APP_CONFIG_callboard_limits_drainDelay", "0s"), ("APP_CONFIG_callboard_site_publishCheck", "0s")];
+    // No load balancer has to hear of it: a test that wants the delay says so.
+    let mut usual = vec![("APP_CONFIG_callboard_limits_drainDelay", "0s")];
+    // Nor is storage asked for anything beside what a test asks for, unless it says so.
+    if !text.contains("publishCheck") {
+        usual.push(("APP_CONFIG_callboard_site_publishCheck", "0s"));
+    }
     let variables = usual.iter().chain(variables);
     let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let environment = Environment { directory: folder.path().to_owned(), variables };

@@ -35,6 +35,7 @@ pub struct Scripted {
     deeds: Mutex<HashMap<String, Deed>>,
     default: Mutex<Deed>,
     gets: AtomicUsize,
+    gets_by_key: Mutex<HashMap<String, usize>>,
     /// Gets that have not answered yet, and the most that there were at a time.
     running: AtomicUsize,
     most_running: AtomicUsize,
@@ -51,6 +52,7 @@ impl Scripted {
             deeds: Mutex::default(),
             default: Mutex::new(default),
             gets: AtomicUsize::new(0),
+            gets_by_key: Mutex::default(),
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
             listing: Mutex::default(),
@@ -83,6 +85,11 @@ impl Scripted {
     /// The most gets that ran at a time.
     pub fn most_running(&self) -> usize {
         self.most_running.load(Ordering::SeqCst)
+    }
+
+    /// How often the object of this key was asked for.
+    pub fn gets_of(&self, key: &str) -> usize {
+        self.gets_by_key.lock().unwrap().get(key).copied().unwrap_or_default()
     }
 
     /// How many pieces of bodies were taken, of [`PIECE`] bytes each.
@@ -127,6 +134,7 @@ impl DocStore for Scripted {
 
     async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
         self.gets.fetch_add(1, Ordering::SeqCst);
+        *self.gets_by_key.lock().unwrap().entry(key.as_str().to_owned()).or_default() += 1;
         let _running = Running::start(self);
         self.gate.acquire().await.unwrap().forget();
         self.gate.add_permits(usize::from(self.gate.available_permits() > 1_000_000));

@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::docs::{Locator, Options as DocsOptions};
 use crate::http::etag::ETag;
 use crate::redis::Options as RedisOptions;
+use crate::trust::{Options as TrustOptions, Trust};
 use server::Server;
 
 const BOUNDS: QueueBounds = QueueBounds { operations: 64, bytes: 32 * 1024 * 1024 };
@@ -30,7 +31,10 @@ impl Rig {
     }
 
     fn with(change: impl FnOnce(&mut SharedOptions)) -> Self {
-        let server = Server::start();
+        Self::on(Server::start(), change)
+    }
+
+    fn on(server: Server, change: impl FnOnce(&mut SharedOptions)) -> Self {
         let (shared, instruments) = tier(&server, change);
         Self { server, shared, instruments }
     }
@@ -72,13 +76,22 @@ fn tier(server: &Server, change: impl FnOnce(&mut SharedOptions)) -> (Arc<Shared
     };
     change(&mut options);
     let instruments = Arc::new(Instruments::new().unwrap());
-    (Shared::new(Arc::new(client(server, &instruments)), options, Arc::clone(&instruments)), instruments)
+    (Shared::new(client(server, &instruments), options, Arc::clone(&instruments)), instruments)
 }
 
 fn client(server: &Server, instruments: &Arc<Instruments>) -> Client {
-    let trust = crate::trust::Trust::load(&Default::default()).unwrap();
-    let options = RedisOptions { read_timeout: Duration::from_secs(10), socket: server.socket() };
-    Client::new(options, &trust, Arc::clone(instruments)).unwrap()
+    let options = RedisOptions {
+        form: server.form(),
+        username: None,
+        password: None,
+        database: 0,
+        tls: None,
+        key_prefix: "callboard:".to_owned(),
+        read_timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(10),
+        integrity_key: None,
+    };
+    Client::new(options, &Trust::load(&TrustOptions::default()).unwrap(), Arc::clone(instruments)).unwrap()
 }
 
 fn key(file: &str) -> StorageKey {

@@ -12,7 +12,7 @@ async fn fill(server: &Server) {
 async fn what_is_told_is_told_after_the_write() {
     let rig = Rig::start();
     let mut told = rig.server.client().get_async_pubsub().await.unwrap();
-    told.subscribe(rig.shared.channel()).await.unwrap();
+    told.subscribe(rig.shared.core.names.channel()).await.unwrap();
     let mut told = told.into_on_message();
     let body = noise(2_000_000);
     rig.shared.store(&key("a.png"), meta("a", &body), body.clone(), confirmed(1), Some(Bytes::from_static(b"stored")));
@@ -68,6 +68,16 @@ async fn a_version_that_finds_no_place_leaves_no_older_one() {
 }
 
 #[tokio::test]
+async fn a_version_that_is_too_large_leaves_no_older_one() {
+    let rig = Rig::with(|options| options.max_object_bytes = 1000);
+    rig.store("a.png", "old", &noise(1000)).await;
+    assert!(rig.has("a.png").await);
+    rig.store("a.png", "new", &noise(1001)).await;
+    assert!(!rig.has("a.png").await);
+    rig.counted(r#"writes_total{result="dropped"} 1"#);
+}
+
+#[tokio::test]
 async fn a_renewal_finds_a_place_where_its_body_would_not() {
     let rig = Rig::with(|options| options.queue.bytes = 1000);
     let body = noise(900);
@@ -76,6 +86,32 @@ async fn a_renewal_finds_a_place_where_its_body_would_not() {
     rig.written().await;
     let record = Record { meta: meta("a", &body), body, confirmation: confirmed(2) };
     assert_eq!(rig.load("a.png").await, Loaded::Document(record));
+}
+
+#[tokio::test]
+async fn a_cluster_takes_all_of_it() {
+    let rig = Rig::on(Server::cluster().await, |_| ());
+    let body = noise(1_000_000);
+    let held = meta("a", &body);
+    rig.store("a.png", "a", &body).await;
+    assert_eq!(rig.load("a.png").await, document("a", &body));
+    rig.shared.renew(&key("a.png"), held.clone(), None, confirmed(1));
+    rig.written().await;
+    let lease = rig.shared.lease(&key("a.png"), Duration::from_secs(60)).await;
+    assert!(matches!(lease, Lease::Mine(_)));
+    let waited = rig.shared.wait(&key("a.png"), Some(&held), |_| true, Duration::ZERO).await;
+    assert_eq!(waited, Waited::Loaded(Loaded::Same(confirmed(1))));
+    drop(lease);
+    rig.written().await;
+    let waited = rig.shared.wait(&key("a.png"), None, |_| false, Duration::ZERO).await;
+    assert_eq!(waited, Waited::Free);
+    rig.shared.keep_record("site", Bytes::from_static(b"17"), Duration::from_secs(60));
+    rig.shared.remove(&key("a.png"), Some(Bytes::from_static(b"removed")));
+    rig.written().await;
+    assert_eq!(rig.shared.record("site").await.unwrap(), "17");
+    assert_eq!(rig.load("a.png").await, Loaded::Nothing);
+    rig.counted(r#"writes_total{result="renewed"} 1"#);
+    rig.counted(r#"writes_total{result="failed"} 0"#);
 }
 
 #[tokio::test]

@@ -1,21 +1,17 @@
 //! Real Redis servers in processes of their own, in every form that Redis is run in, on ports of their own.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+mod node;
+
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use callboard::redis::Options;
 use redis::{FromRedisValue, ToRedisArgs, Value};
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use rustix::process::Signal;
 
+pub use self::node::Node;
+use self::node::{free_port, wait};
+use super::configuration;
 use super::pki::Authority;
-use super::{PATIENCE, configuration};
-
-/// Who looks after the servers: a user of its own, so that whatever a test does to the others, it gets in.
-const KEEPER: &str = "keeper";
 
 /// How long a node of a cluster, or a master, is silent before the others take it for dead.
 const DEAD_AFTER: &str = "500";
@@ -39,23 +35,10 @@ enum Form {
     Sentinel,
 }
 
-/// One process.
-pub struct Node {
-    pub port: u16,
-    folder: TempDir,
-    arguments: Vec<String>,
-    process: Mutex<Option<Child>>,
-}
-
 impl Redis {
     /// One server, which asks for nothing.
     pub fn plain() -> Self {
         Self::single(&[])
-    }
-
-    /// One server with more settings.
-    pub fn with(settings: &[(&str, &str)]) -> Self {
-        Self::single(settings)
     }
 
     /// One that only this user gets into.
@@ -129,6 +112,15 @@ impl Redis {
                 )
             })
             .collect();
+        // Their usual pace is for networks that are slower than this machine's own; and where it is busy, they would take
+        // that for a clock that jumps, and do nothing for half a minute.
+        let pace = [("info-period", "300"), ("publish-period", "300"), ("ask-period", "300"), ("ping-period", "100")];
+        let calm = [("tilt-trigger", "30000"), ("tilt-period", "300")];
+        for (sentinel, (name, value)) in
+            sentinels.iter().flat_map(|sentinel| pace.iter().chain(&calm).map(move |set| (sentinel, set)))
+        {
+            sentinel.command::<()>(&["SENTINEL", "DEBUG", name, value]);
+        }
         let knows_all = |sentinel: &Node| {
             let told = sentinel.info("sentinel");
             told.contains("slaves=1") && told.contains("sentinels=3") && told.contains("status=ok")
@@ -193,7 +185,7 @@ impl Redis {
 
     /// The client's options, as the configuration makes them.
     pub fn options(&self) -> Options {
-        self.options_with("")
+        redis_options(&self.config())
     }
 
     /// The file of the authority that the servers' certificates are from.
@@ -234,9 +226,14 @@ impl Redis {
         self.nodes[0].command(arguments)
     }
 
+    /// How many listen on a channel of the first server.
+    pub fn subscribers(&self, channel: &str) -> u64 {
+        self.command::<(String, u64)>(&["PUBSUB", "NUMSUB", channel]).1
+    }
+
     /// Empties all servers.
     pub fn flush(&self) {
-        for node in self.nodes.iter().filter(|node| node.info("replication").contains("role:master")) {
+        for node in self.nodes.iter().filter(|node| node.has_role("master")) {
             node.command::<()>(&["FLUSHALL"]);
         }
     }
@@ -257,7 +254,18 @@ impl Redis {
     /// Kills the master and waits until its replica is the master.
     pub fn failover(&self) {
         self.kill();
-        wait("the replica is promoted", || self.nodes[1].info("replication").contains("role:master"));
+        self.wait_for_failover();
+    }
+
+    /// Waits until the replica is the master.
+    pub fn wait_for_failover(&self) {
+        wait("the replica is promoted", || self.nodes[1].has_role("master"));
+    }
+
+    /// Has the sentinels make the replica the master, and the master its replica, in good order.
+    pub fn order_failover(&self) {
+        self.sentinels[0].command::<()>(&["SENTINEL", "FAILOVER", "docs"]);
+        wait("they change places", || self.nodes[1].has_role("master") && self.nodes[0].has_role("slave"));
     }
 
     fn wait_for_cluster(&self) {
@@ -277,129 +285,6 @@ pub fn redis_options(map: &str) -> Options {
     configuration(&text).resolved.redis.expect("a Redis")
 }
 
-impl Node {
-    fn start(settings: &[(&str, &str)], sentinel: bool) -> Self {
-        // The port may be taken between the look at it and the server's own.
-        (0..5).find_map(|_| Self::try_start(settings, sentinel)).expect("a Redis that starts")
-    }
-
-    fn try_start(settings: &[(&str, &str)], sentinel: bool) -> Option<Self> {
-        let folder = TempDir::new().unwrap();
-        let port = free_port();
-        let is_tls = settings.iter().any(|(name, _)| *name == "tls-cert-file");
-        let mut config = format!(
-            "bind 127.0.0.1\nprotected-mode no\ndir {0}\nunixsocket {0}/socket\nsave \"\"\nport {1}\ntls-port {2}\n\
-             user {KEEPER} on >{KEEPER} ~* &* +@all\n",
-            folder.path().display(),
-            if is_tls { 0 } else { port },
-            if is_tls { port } else { 0 },
-        );
-        for (name, value) in settings {
-            let quoted = *name == "tls-cert-file" || *name == "tls-key-file" || *name == "tls-ca-cert-file";
-            let value = if quoted { format!("\"{value}\"") } else { (*value).to_owned() };
-            config.push_str(&format!("{name} {value}\n"));
-        }
-        let file = folder.path().join("redis.conf");
-        std::fs::write(&file, config).unwrap();
-        let mut arguments = vec![file.display().to_string()];
-        if sentinel {
-            arguments.push("--sentinel".to_owned());
-        }
-        let node = Self { port, folder, arguments, process: Mutex::new(None) };
-        node.launch().then_some(node)
-    }
-
-    /// Starts the process and waits until it answers; false where it ends before that.
-    fn launch(&self) -> bool {
-        // A test that is killed takes its servers with it.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(binary()).args(&self.arguments);
-        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("run tests/setup.sh first: {command:?}: {error}"));
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if child.try_wait().unwrap().is_some() {
-                return false;
-            }
-            if self.try_command::<String>(&["PING"]).is_ok() {
-                *self.process.lock().unwrap() = Some(child);
-                return true;
-            }
-            std::thread::yield_now();
-        }
-        panic!("redis-server does not answer");
-    }
-
-    /// Kills it, stopped or not.
-    pub fn kill(&self) {
-        if let Some(mut child) = self.process.lock().unwrap().take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    /// Starts it again, where it was.
-    pub fn restart(&self) {
-        self.kill();
-        assert!(self.launch(), "it starts again");
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        let process = self.process.lock().unwrap();
-        let pid = process.as_ref().expect("a running server").id();
-        kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
-    }
-
-    /// Runs a command over the server's own socket, as the keeper.
-    pub fn command<T: FromRedisValue>(&self, arguments: &[impl ToRedisArgs]) -> T {
-        self.try_command(arguments).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    pub fn info(&self, section: &str) -> String {
-        self.command(&["INFO", section])
-    }
-
-    fn setting(&self, name: &str) -> String {
-        let (_, value): (String, String) = self.command(&["CONFIG", "GET", name]);
-        value
-    }
-
-    fn try_command<T: FromRedisValue>(&self, arguments: &[impl ToRedisArgs]) -> redis::RedisResult<T> {
-        let socket = self.folder.path().join("socket");
-        let url = format!("unix://{}?user={KEEPER}&pass={KEEPER}", socket.display());
-        let mut connection = redis::Client::open(url)?.get_connection()?;
-        connection.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let mut command = redis::Cmd::new();
-        command.arg(arguments);
-        command.query(&mut connection)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// Debian's, installed or as setup.sh has unpacked it.
-fn binary() -> PathBuf {
-    let unpacked = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/redis/usr/bin/redis-check-rdb");
-    if unpacked.exists() { unpacked.with_file_name("redis-server") } else { PathBuf::from("redis-server") }
-}
-
-/// A port below those that the system gives to connections, so that nobody gets it while its server is down.
-fn free_port() -> u16 {
-    (0..1000)
-        .map(|_| rand::random_range(12_000..30_000))
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("a free port")
-}
-
 fn certificates(client: bool) -> (Authority, Vec<(&'static str, String)>) {
     let authority = Authority::new();
     authority.keep("redis", &authority.server(&["localhost", "127.0.0.1"]));
@@ -409,16 +294,10 @@ fn certificates(client: bool) -> (Authority, Vec<(&'static str, String)>) {
         ("tls-cert-file", path("redis.crt")),
         ("tls-key-file", path("redis.key")),
         ("tls-ca-cert-file", path("ca.crt")),
+        // For what the servers say to each other.
+        ("tls-client-cert-file", path("client.crt")),
+        ("tls-client-key-file", path("client.key")),
         ("tls-auth-clients", if client { "yes" } else { "no" }.to_owned()),
     ];
     (authority, settings)
-}
-
-/// Waits, without a runtime, until `holds` does.
-fn wait(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "{what}");
-        std::thread::yield_now();
-    }
 }

@@ -1,0 +1,104 @@
+//! How often sites are looked at, and what comes of it.
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{BoundCounter, Meter};
+
+/// What a look at a site's metadata found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SiteLook {
+    /// The first one: there was nothing to compare it with.
+    First,
+    /// Nothing new.
+    Same,
+    /// The site was published since.
+    Changed,
+    /// Storage did not answer.
+    Failed,
+    /// Another replica had looked, or was about to.
+    Elsewhere,
+}
+
+impl SiteLook {
+    /// In the order of their discriminants.
+    const ALL: [Self; 5] = [Self::First, Self::Same, Self::Changed, Self::Failed, Self::Elsewhere];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Same => "same",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
+/// Why a site's documents have to be confirmed before they are served again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewGeneration {
+    /// It was found to be published.
+    Publish,
+    /// Somebody purged it here.
+    Purge,
+    /// The store's cloud told that objects have changed.
+    Event,
+    /// Another replica said so.
+    Told,
+}
+
+impl NewGeneration {
+    /// In the order of their discriminants.
+    const ALL: [Self; 4] = [Self::Publish, Self::Purge, Self::Event, Self::Told];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Purge => "purge",
+            Self::Event => "event",
+            Self::Told => "told",
+        }
+    }
+}
+
+/// The instruments of sites, each series there from the start.
+#[derive(Debug)]
+pub struct SiteInstruments {
+    looks: [BoundCounter<u64>; SiteLook::ALL.len()],
+    generations: [BoundCounter<u64>; NewGeneration::ALL.len()],
+}
+
+impl SiteInstruments {
+    pub(super) fn new(meter: &Meter) -> Self {
+        let looks = meter
+            .u64_counter("callboard.site.looks")
+            .with_description("Looks at the metadata of sites in use, by what they found.")
+            .build();
+        let generations = meter
+            .u64_counter("callboard.site.generations")
+            .with_description("Times that all documents of a site had to be confirmed anew, by why.")
+            .build();
+        let zeroed = |bound: BoundCounter<u64>| {
+            bound.add(0);
+            bound
+        };
+        Self {
+            looks: SiteLook::ALL.map(|look| zeroed(looks.bind(&[KeyValue::new("result", look.as_str())]))),
+            generations: NewGeneration::ALL
+                .map(|reason| zeroed(generations.bind(&[KeyValue::new("reason", reason.as_str())]))),
+        }
+    }
+
+    /// Counts a look at a site.
+    pub fn looked(&self, look: SiteLook) {
+        if let Some(counter) = self.looks.get(look as usize) {
+            counter.add(1);
+        }
+    }
+
+    /// Counts sites that have a new generation.
+    pub fn new_generation(&self, reason: NewGeneration, sites: usize) {
+        if let Some(counter) = self.generations.get(reason as usize) {
+            counter.add(sites as u64);
+        }
+    }
+}
