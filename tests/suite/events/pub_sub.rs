@@ -2,7 +2,7 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaEncoding};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -25,8 +25,7 @@ impl Google {
         let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let (n, e) =
             (public.modulus().big_endian_without_leading_zero(), public.exponent().big_endian_without_leading_zero());
-        let key =
-            json!({"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "google-1", "n": number(n), "e": number(e)});
+        let key = json!({"kty": "RSA", "use": "sig", "kid": "google-1", "n": number(n), "e": number(e)});
         Answer::Text(json!({ "keys": [key] }).to_string())
     }
 
@@ -39,7 +38,8 @@ impl Google {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&header), part(&merged(claims, changes)));
         let mut signature = vec![0; self.0.public_modulus_len()];
-        self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        let encoding: &dyn RsaEncoding = if header["alg"] == "RS512" { &RSA_PKCS1_SHA512 } else { &RSA_PKCS1_SHA256 };
+        self.0.sign(encoding, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
         format!("Bearer {signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 }
