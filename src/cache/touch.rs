@@ -6,6 +6,7 @@ use super::DocCache;
 use super::site::{Site, Touch};
 use crate::clock::Timestamp;
 use crate::docs::StorageKey;
+use crate::telemetry::NewGeneration;
 
 /// Sites a second that nobody reads here and that other replicas are told of. What is beyond that they find out by
 /// themselves.
@@ -59,6 +60,7 @@ impl DocCache {
         let now = self.clock.now();
         let generation = site.begin_generation(now);
         tracing::debug!(site = site.name(), generation = generation.number(), "a site's cloud tells of a change");
+        self.instruments.sites.new_generation(NewGeneration::Event, 1);
         if let Some(shared) = &self.shared {
             self.tell_of_site(shared, site);
         }
