@@ -5,7 +5,8 @@
 //! [`server`] accepts the connection, speaks TLS where it has a certificate, bounds what it may hold and how long it may do nothing, and hands each request to
 //! [`pipeline`], whose `journey.rs` reads like a table of contents:
 //!
-//! 1. only GET and HEAD, without a body, for one well-formed host;
+//! 1. only GET and HEAD, without a body, for one well-formed host; a purge and what a cloud tells ([`events`]) come with
+//!    POST, and go their own way from here;
 //! 2. [`auth`] finds out who asks: a token that was verified before costs one look-up, a new one is taken apart, checked
 //!    against its issuer's published keys, and remembered;
 //! 3. [`limit`] sees to it that no caller asks for more than its share, and nobody tries token after token;
@@ -18,7 +19,7 @@
 //! # The other rooms
 //!
 //! [`config`] turns Backstage's `app-config.yaml` and our section in it into what each room runs on; [`app`] wires the
-//! rooms together; [`cli`] is what a person types; [`admin`] shows metrics and health; [`sample`] is a site inside the
+//! rooms together; [`cli`] is what a person types; [`admin`] shows metrics and health, and purges and warms; [`sample`] is a site inside the
 //! binary for the first minute. [`events`] believes what clouds tell of changed objects, or does not. [`redis`] speaks to
 //! Redis for the cache. [`clock`], [`secret`], [`chain`], [`trust`], [`breaker`] and [`unhashed`] are what all stand on:
 //! time as a value, values that never print, errors as the log shows them, which servers are believed to be who they say

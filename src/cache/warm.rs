@@ -13,6 +13,7 @@ use super::{Content, DocCache, Entry};
 use crate::docs::{Locator, StorageKey};
 use crate::http::cache_status::CacheOutcome;
 use crate::storage::StoreError;
+use crate::telemetry::WarmedFile;
 
 /// Sites that are warmed when all are, at most: more than any Backstage is known to have.
 const MOST_SITES: usize = 10_000;
@@ -102,17 +103,31 @@ impl Warmed {
         self.fetched + self.from_redis + self.fresh + self.absent + self.too_large + self.failed
     }
 
-    fn count(&mut self, landed: &Result<(Arc<Entry>, CacheOutcome), StoreError>, bytes: u64) {
-        let counter = match landed {
-            Err(_) | Ok((_, CacheOutcome::Stale)) => &mut self.failed,
-            Ok((entry, _)) if matches!(entry.content, Content::Absent) => &mut self.absent,
-            Ok((entry, _)) if matches!(entry.content, Content::Large) => &mut self.too_large,
-            Ok((_, CacheOutcome::Hit)) => &mut self.fresh,
-            Ok((_, CacheOutcome::Redis | CacheOutcome::Updating)) => &mut self.from_redis,
-            Ok(_) => &mut self.fetched,
+    fn count(&mut self, file: WarmedFile, bytes: u64) {
+        let counter = match file {
+            WarmedFile::Fetched => &mut self.fetched,
+            WarmedFile::Redis => &mut self.from_redis,
+            WarmedFile::Fresh => &mut self.fresh,
+            WarmedFile::Absent => &mut self.absent,
+            WarmedFile::TooLarge => &mut self.too_large,
+            WarmedFile::Failed => &mut self.failed,
         };
         *counter += 1;
         self.bytes += bytes;
+    }
+}
+
+/// What became of a file.
+fn fate(landed: &Result<(Arc<Entry>, CacheOutcome), StoreError>) -> WarmedFile {
+    match landed {
+        Err(_) | Ok((_, CacheOutcome::Stale)) => WarmedFile::Failed,
+        Ok((entry, outcome)) => match (&entry.content, outcome) {
+            (Content::Absent, _) => WarmedFile::Absent,
+            (Content::Large, _) => WarmedFile::TooLarge,
+            (Content::Body(_), CacheOutcome::Hit) => WarmedFile::Fresh,
+            (Content::Body(_), CacheOutcome::Redis | CacheOutcome::Updating) => WarmedFile::Redis,
+            (Content::Body(_), _) => WarmedFile::Fetched,
+        },
     }
 }
 
@@ -173,7 +188,9 @@ impl DocCache {
             }
         };
         let bytes = landed.as_ref().map_or(0, |(entry, _)| super::memory::weight(&key, entry));
-        told.send_modify(|warmed| warmed.count(&landed, bytes));
+        let file = fate(&landed);
+        self.instruments.sites.warmed(file);
+        told.send_modify(|warmed| warmed.count(file, bytes));
         landed.ok().map(|(entry, _)| entry)
     }
 

@@ -29,7 +29,7 @@ pub use options::*;
 pub use redis::{RedisInstruments, RedisLink, RedisLinkUp, RedisOutcome};
 pub use requests::{RequestLabels, route_template};
 pub use shared_tier::{BadValue, SharedLoad, SharedTierInstruments, SharedWrite};
-pub use sites::{NewGeneration, SiteInstruments, SiteLook};
+pub use sites::{NewGeneration, SiteInstruments, SiteLook, WarmedFile};
 pub use span::{Kind, OverTls, Scope, Span, Tracing, inject};
 pub use storage::{BreakerInstruments, StorageOperation};
 pub use trace_id::TraceId;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
+use tokio::sync::Semaphore;
 
 pub use purge::{Named as PurgedSites, PurgeReport};
 pub use warm::WarmLine;
@@ -37,6 +38,9 @@ pub const PURGE: &str = "/.callboard/v1/purge";
 
 /// Where sites are warmed, on the admin listener.
 pub const WARM: &str = "/.callboard/v1/warm";
+
+/// Warmings at a time; together they fetch no faster than one.
+const WARMINGS: usize = 4;
 
 /// Something to be done rather than read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,13 +71,15 @@ pub struct Operations {
     locator: Locator,
     /// Subjects that may purge on the main listener; with `*` at the end, all that begin so.
     purgers: Vec<String>,
+    /// Places for warmings.
+    warmings: Arc<Semaphore>,
 }
 
 impl Operations {
     /// Operations on what `cache` holds, at the keys that `locator` finds. On the main listener those whom `purgers`
     /// lists may purge.
     pub fn new(cache: Arc<DocCache>, locator: Locator, purgers: Vec<String>) -> Self {
-        Self { cache, locator, purgers }
+        Self { cache, locator, purgers, warmings: Arc::new(Semaphore::new(WARMINGS)) }
     }
 
     /// Answers on the admin listener; `None` where there is no such operation there.

@@ -8,6 +8,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use crate::events::EventError;
 use crate::http::rate_limit;
 
+/// When it is worth asking again whether a warming has ended.
+const BUSY_SECONDS: u64 = 30;
+
 /// Why something is not done.
 #[derive(Debug, Clone)]
 pub(in crate::pipeline) enum Refusal {
@@ -19,6 +22,8 @@ pub(in crate::pipeline) enum Refusal {
     Query(String),
     /// The caller is known and may not purge.
     NotAPurger,
+    /// So many warmings run already.
+    Busy,
     /// A notification is turned away.
     Event(EventError),
 }
@@ -29,6 +34,7 @@ impl Refusal {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Page | Self::NotAPurger => StatusCode::FORBIDDEN,
             Self::Query(_) => StatusCode::BAD_REQUEST,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Event(error) => error.status(),
         }
     }
@@ -42,6 +48,7 @@ impl Refusal {
             Self::NotAPurger => {
                 "The caller may not purge: have an operator list its subject in callboard.purge.subjects.".into()
             }
+            Self::Busy => "Several warmings run already: wait until one of them has ended.".into(),
             Self::Event(error) => format!("{}.", error.public_message()).into(),
         }
     }
@@ -52,6 +59,7 @@ impl Refusal {
             Self::Page => "page",
             Self::Query(_) => "query",
             Self::NotAPurger => "not_a_purger",
+            Self::Busy => "busy",
             Self::Event(error) => error.result().as_str(),
         }
     }
@@ -64,6 +72,7 @@ impl Refusal {
                 let retry = || Some((RETRY_AFTER, HeaderValue::from(rate_limit::whole_seconds(error.retry_after()?))));
                 allow.or_else(retry)
             }
+            Self::Busy => Some((RETRY_AFTER, HeaderValue::from(BUSY_SECONDS))),
             Self::Page | Self::Query(_) | Self::NotAPurger => None,
         }
     }

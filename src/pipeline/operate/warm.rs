@@ -41,6 +41,7 @@ impl Operations {
             Selection::Entities(entities) => WhichSites::These(self.sites_of(&entities)?),
             Selection::All | Selection::Prefix(_) => WhichSites::All(self.locator.clone()),
         };
+        let place = Arc::clone(&self.warmings).try_acquire_owned().map_err(|_| Refusal::Busy)?;
         let (lines, answer) = mpsc::channel(LINES);
         let cache = Arc::clone(&self.cache);
         tokio::spawn(async move {
@@ -48,6 +49,7 @@ impl Operations {
                 () = lines.closed() => tracing::info!("warming ended before it was done: nobody waits for it any more"),
                 () = tell(&cache, sites, concurrency.unwrap_or(CONCURRENCY), &lines) => {}
             }
+            drop(place);
         });
         Ok(answer_of("application/x-ndjson", Body::lines(answer)))
     }

@@ -108,6 +108,9 @@ async fn what_can_not_be_had_is_counted_and_the_rest_is_fetched() {
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&summary[name], value, "{name} in {summary}");
     }
+    for (result, expected) in [("fetched", 2.0), ("absent", 1.0), ("failed", 1.0), ("too_large", 1.0), ("fresh", 0.0)] {
+        assert_eq!(callboard.metric("callboard_site_warmed_files_total", &[result]).await, expected, "{result}");
+    }
     store.set("default/component/empty/techdocs_metadata.json", Deed::Fail(StoreError::Absent));
     let summary = warm(&callboard, "warm?entity=component:empty").await;
     assert_eq!((&summary["sitesUnlisted"], &summary["absent"]), (&json!(1), &json!(1)), "{summary}");
@@ -169,6 +172,23 @@ async fn hanging_up_ends_the_warming() {
     let summary = warm(&callboard, "warm?entity=component:other").await;
     assert_eq!(summary["fetched"], 101, "{summary}");
     assert_eq!(store.gets(), 1 + 4 + 101);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_warmings_run_and_no_more() {
+    let store = Scripted::held(page("<h1>", "1"));
+    let callboard = Callboard::before(store.clone(), "").await;
+    let mut running = Vec::new();
+    for _ in 0..4 {
+        running.push(ask_admin(&callboard, Method::POST, SHOP).await);
+    }
+    let refused = ask_admin(&callboard, Method::POST, SHOP).await;
+    assert_eq!(
+        (refused.status(), &refused.headers()["retry-after"].to_str().unwrap()),
+        (StatusCode::SERVICE_UNAVAILABLE, &"30")
+    );
+    drop(running.pop());
+    until(async || ask_admin(&callboard, Method::POST, SHOP).await.status() == StatusCode::OK).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
