@@ -19,7 +19,7 @@ use callboard::http::conditional::{self, Validators};
 use callboard::http::etag::ETag;
 use callboard::http::range;
 use callboard::limit::{Address, Limiter};
-use callboard::pipeline::{Body, Health, Journey, Operations, Rooms};
+use callboard::pipeline::{Body, Health, Journey, Notifications, Operations, Rooms};
 use callboard::storage::Reader;
 use callboard::telemetry::{AccessLog, Instruments, RequestLabels};
 use callboard::{app, sample};
@@ -174,12 +174,12 @@ fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Res
     let trust = app::trust(&resolved.trust)?;
     let locator = Locator::new(resolved.docs);
     let cache = DocCache::new(Arc::clone(&storage), None, resolved.cache, Clock::System, Arc::clone(&instruments));
+    let events = Events::new(resolved.events, Clock::System, app::key_set_client(&trust)?, Arc::clone(&instruments));
     let rooms = Rooms {
         authenticator: Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&trust)?),
         limiter: Arc::new(Limiter::new(resolved.limits, &Clock::System)),
         operations: Arc::new(Operations::new(Arc::clone(&cache), locator.clone(), Vec::new())),
-        events: Events::new(resolved.events, Clock::System, app::key_set_client(&trust)?, Arc::clone(&instruments)),
-        bucket: None,
+        notifications: Notifications::new(events, None, Arc::clone(&cache), locator.clone(), Arc::clone(&instruments)),
         locator,
         cache,
         health: Arc::new(Health::new(storage)),

@@ -18,7 +18,7 @@ use crate::config::Resolved;
 use crate::docs::{Locator, StorageKey};
 use crate::events::Events;
 use crate::limit::Limiter;
-use crate::pipeline::{Health, Journey, Operations, Rooms};
+use crate::pipeline::{Health, Journey, Notifications, Operations, Rooms};
 use crate::redis;
 use crate::sample;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
@@ -140,14 +140,16 @@ impl App {
         let purgers = resolved.pipeline.purgers.clone();
         let operations = Arc::new(Operations::new(Arc::clone(&cache), locator.clone(), purgers));
         let events = Events::new(resolved.events, clock.clone(), key_set_client(trust)?, Arc::clone(&instruments));
+        let bucket = resolved.storage.origin.bucket().map(str::to_owned);
+        let (told, places, counted) = (Arc::clone(&cache), locator.clone(), Arc::clone(&instruments));
+        let notifications = Notifications::new(events, bucket, told, places, counted);
         let rooms = Rooms {
             authenticator: Authenticator::new(resolved.auth, clock, key_set_client(trust)?),
             limiter: Arc::clone(&limiter),
             locator,
             cache: Arc::clone(&cache),
             operations: Arc::clone(&operations),
-            events,
-            bucket: resolved.storage.origin.bucket().map(str::to_owned),
+            notifications,
             health: Arc::clone(&health),
             instruments: Arc::clone(&instruments),
             access_log,

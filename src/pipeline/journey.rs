@@ -1,9 +1,9 @@
 //! A request's whole journey:
 //!
 //! 1. host and target: one well-formed host (RFC 9112 §3.2), a target of bounded length;
-//! 2. method: only GET and HEAD, and no request body;
-//! 3. health: answered without a credential, before anything else is looked at;
-//! 4. operate: what is no reading goes its own way from here: a purge by 5 and 6, a cloud's notification by its own proof;
+//! 2. operate: what is no reading goes its own way from here: a purge by 5 and 6, a cloud's notification by its own proof;
+//! 3. method: only GET and HEAD, and no request body;
+//! 4. health: answered without a credential, before anything else is looked at;
 //! 5. authenticate: bearer token, cookie or client certificate → principal, which may also be refused here for what it
 //!    may not do; too many bad tokens from one address, and unknown ones are not looked at any more;
 //! 6. admit: is the principal within its rate?
@@ -30,7 +30,7 @@ use super::{Body, Health, Options};
 use crate::auth::{AuthError, Authenticator, Credential, Kind as PrincipalKind, Principal, Resource};
 use crate::cache::DocCache;
 use crate::docs::{Locator, Route, RouteClass};
-use crate::events::{Events, Source};
+use crate::events::Source;
 use crate::http::host;
 use crate::limit::{Address, Limited, Limiter};
 use crate::telemetry::{AccessLog, Instruments, Kind, Span, Tracing};
@@ -67,9 +67,7 @@ pub struct Rooms {
     /// What is done beside reading.
     pub operations: Arc<Operations>,
     /// What clouds tell.
-    pub events: Events,
-    /// The bucket that they tell of.
-    pub bucket: Option<String>,
+    pub notifications: Notifications,
     /// How the program is.
     pub health: Arc<Health>,
     /// What is counted.
@@ -81,9 +79,8 @@ pub struct Rooms {
 impl Journey {
     /// A journey through these rooms.
     pub fn new(rooms: Rooms, options: Options) -> Self {
-        let Rooms { authenticator, limiter, locator, cache, operations, events, bucket, health, .. } = rooms;
-        let (instruments, access_log) = (rooms.instruments, rooms.access_log);
-        let heard = (Arc::clone(&cache), locator.clone(), Arc::clone(&instruments));
+        let Rooms { authenticator, limiter, locator, cache, operations, notifications, .. } = rooms;
+        let Rooms { health, instruments, access_log, .. } = rooms;
         instruments.token_results(AuthError::REASONS);
         Self {
             authenticator,
@@ -92,7 +89,7 @@ impl Journey {
             max_uri_bytes: options.max_uri_bytes,
             documents: Documents::new(cache, options),
             operations,
-            notifications: Notifications::new(events, bucket, heard.0, heard.1, heard.2),
+            notifications,
             health,
             recorder: Recorder::new(Arc::clone(&instruments), access_log),
             instruments,
@@ -129,7 +126,7 @@ impl Journey {
         match Operation::of(context.path()) {
             Some(Operation::Purge) => return self.purge(context).await,
             Some(Operation::Notify(source)) => return self.hear(context, source, body).await,
-            // That is done on the admin listener.
+            // Sites are warmed on the admin listener alone.
             Some(Operation::Warm) | None => {}
         }
         check_method(context.method())?;

@@ -13,5 +13,5 @@ mod rejection;
 pub use body::Body;
 pub use health::{Health, LIVENESS, READINESS};
 pub use journey::{Journey, Rooms};
-pub use operate::{Operation, Operations, PURGE, PurgeReport, PurgedSites, WARM, WarmLine};
+pub use operate::{Notifications, Operation, Operations, PURGE, PurgeReport, PurgedSites, WARM, WarmLine};
 pub use options::Options;

@@ -17,10 +17,10 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use tokio::sync::Semaphore;
 
+pub use notify::Notifications;
 pub use purge::{Named as PurgedSites, PurgeReport};
 pub use warm::WarmLine;
 
-pub(super) use notify::Notifications;
 pub(super) use refusal::Refusal;
 
 use super::Body;

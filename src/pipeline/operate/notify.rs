@@ -30,7 +30,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Takes notifications in, and has the sites looked at that they are about.
 #[derive(Debug)]
-pub(in crate::pipeline) struct Notifications {
+pub struct Notifications {
     events: Events,
     /// The bucket whose objects are documents, where they lie in one.
     bucket: Option<String>,
@@ -41,7 +41,8 @@ pub(in crate::pipeline) struct Notifications {
 }
 
 impl Notifications {
-    pub(in crate::pipeline) fn new(
+    /// Follows up in `cache` what `events` believes of the objects in `bucket` that `locator` finds to be documents.
+    pub fn new(
         events: Events,
         bucket: Option<String>,
         cache: Arc<DocCache>,
