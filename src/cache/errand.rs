@@ -18,10 +18,10 @@ use crate::telemetry::SiteLook;
 
 /// How long a replica that fetches a document for the first time keeps the others from doing the same, unless it is done
 /// before; then it has probably died.
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(5);
 
-/// How long the others wait for it: longer than most fetches take, shorter than readers do.
-const PATIENCE_WITH_LEASE: Duration = Duration::from_secs(2);
+/// How long the others wait for it: longer than even a slow store takes, shorter than readers wait.
+const PATIENCE_WITH_LEASE: Duration = Duration::from_secs(4);
 
 /// Whom a flight is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,11 +152,15 @@ impl DocCache {
         site: &Arc<Site>,
         rumour: &Rumour,
     ) -> Result<Option<LeaseGuard>, Landed> {
+        let epoch = self.hearing.epoch();
         match shared.lease(key, LEASE).await {
-            Lease::Mine(lease) => Ok(Some(lease)),
+            Lease::Mine(lease) => {
+                // Whoever had it before may have come back between our look and our asking.
+                let loaded = shared.load(key, None).await;
+                self.promote(key, None, loaded, (site, epoch), rumour).map_or(Ok(Some(lease)), Err)
+            }
             Lease::Unavailable => Ok(None),
             Lease::Others => {
-                let epoch = self.hearing.epoch();
                 let is_wanted = |found: Confirmation| found.generation >= site.generation();
                 match shared.wait(key, None, is_wanted, PATIENCE_WITH_LEASE).await {
                     Waited::Loaded(loaded) => {
