@@ -191,7 +191,14 @@ impl DocCache {
         let largest = self.options.max_object_bytes;
         let fetched = match errand {
             Errand::Reader => self.storage.fetch(&key, known, largest).await,
-            Errand::Behind | Errand::Check => self.storage.fetch_behind(&key, known, largest).await,
+            Errand::Behind => self.storage.fetch_behind(&key, known, largest).await,
+            Errand::Check => match self.storage.fetch_behind(&key, known, largest).await {
+                // Readers who keep storage busy are no reason to show them old pages for ever.
+                Err(StoreError::Busy) if site.is_overdue(self.clock.now(), self.options.publish_check) => {
+                    self.storage.fetch(&key, known, largest).await
+                }
+                fetched => fetched,
+            },
         };
         if key.is_metadata() {
             self.hear_of_metadata(site, &fetched, held.as_deref(), &mut from);
@@ -210,11 +217,8 @@ impl DocCache {
                 let outcome = if was_present { CacheOutcome::Gone } else { CacheOutcome::Miss };
                 (Entry::absent(from), outcome)
             }
-            // The same.
-            (Err(StoreError::Busy), Some(held)) if errand == Errand::Behind => {
-                return Ok(Landed { entry: Arc::clone(held), outcome: CacheOutcome::Updating });
-            }
-            (Err(error @ StoreError::Busy), _) => return Err(error),
+            // The same; whoever waits for it after all tries again.
+            (Err(StoreError::Busy), _) if errand != Errand::Reader => return Err(StoreError::Busy),
             (Err(error), Some(held)) => return self.excused_by(key, held, error),
             (Err(error), None) => return Err(error),
         };

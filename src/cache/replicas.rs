@@ -21,7 +21,7 @@ use crate::docs::StorageKey;
 use crate::http::etag::ETag;
 use crate::redis::Heard;
 use crate::storage::ObjectMeta;
-use crate::telemetry::NewGeneration;
+use crate::telemetry::{BadValue, NewGeneration};
 
 /// What messages are sealed for.
 const MESSAGE: &str = "message";
@@ -140,7 +140,8 @@ impl DocCache {
     fn hear(self: &Arc<Self>, shared: &Shared, sealed: &[u8]) {
         let message = shared.seal().open(MESSAGE, sealed);
         let Some(Message { from, said }) = message.and_then(|text| serde_json::from_slice(&text).ok()) else {
-            return tracing::warn!("a message that no replica can have sent is ignored");
+            self.instruments.shared_tier.bad_value(BadValue::Format);
+            return tracing::debug!("a message that no replica of this version can have sent is ignored");
         };
         if from == self.id {
             return;
