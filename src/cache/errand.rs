@@ -18,10 +18,10 @@ use crate::telemetry::SiteLook;
 
 /// How long a replica that fetches a document for the first time keeps the others from doing the same, unless it is done
 /// before; then it has probably died.
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(5);
 
-/// How long the others wait for it: longer than most fetches take, shorter than readers do.
-const PATIENCE_WITH_LEASE: Duration = Duration::from_secs(2);
+/// How long the others wait for it: longer than even a slow store takes, shorter than readers wait.
+const PATIENCE_WITH_LEASE: Duration = Duration::from_secs(4);
 
 /// Whom a flight is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,11 +164,15 @@ impl DocCache {
         site: &Arc<Site>,
         rumour: &Rumour,
     ) -> Result<Option<LeaseGuard>, Landed> {
+        let epoch = self.hearing.epoch();
         match shared.lease(key, LEASE).await {
-            Lease::Mine(lease) => Ok(Some(lease)),
+            Lease::Mine(lease) => {
+                // Whoever had it before may have come back between our look and our asking.
+                let loaded = shared.load(key, None).await;
+                self.promote(key, None, loaded, (site, epoch), rumour).map_or(Ok(Some(lease)), Err)
+            }
             Lease::Unavailable => Ok(None),
             Lease::Others => {
-                let epoch = self.hearing.epoch();
                 let is_wanted = |found: Confirmation| found.generation >= site.generation();
                 match shared.wait(key, None, is_wanted, PATIENCE_WITH_LEASE).await {
                     Waited::Loaded(loaded) => {
@@ -200,7 +204,14 @@ impl DocCache {
         let largest = self.options.max_object_bytes;
         let fetched = match errand {
             Errand::Reader => self.storage.fetch(&key, known, largest).await,
-            Errand::Behind | Errand::Check => self.storage.fetch_behind(&key, known, largest).await,
+            Errand::Behind => self.storage.fetch_behind(&key, known, largest).await,
+            Errand::Check => match self.storage.fetch_behind(&key, known, largest).await {
+                // Readers who keep storage busy are no reason to show them old pages for ever.
+                Err(StoreError::Busy) if site.is_overdue(self.clock.now(), self.options.publish_check) => {
+                    self.storage.fetch(&key, known, largest).await
+                }
+                fetched => fetched,
+            },
             Errand::Leisure => self.storage.fetch_at_leisure(&key, known, largest, wanted.by_reader()).await,
         };
         if key.is_metadata() {
@@ -220,11 +231,8 @@ impl DocCache {
                 let outcome = if was_present { CacheOutcome::Gone } else { CacheOutcome::Miss };
                 (Entry::absent(from), outcome)
             }
-            // The same.
-            (Err(StoreError::Busy), Some(held)) if errand == Errand::Behind => {
-                return Ok(Landed { entry: Arc::clone(held), outcome: CacheOutcome::Updating });
-            }
-            (Err(error @ StoreError::Busy), _) => return Err(error),
+            // The same; whoever waits for it after all tries again.
+            (Err(StoreError::Busy), _) if errand != Errand::Reader => return Err(StoreError::Busy),
             (Err(error), Some(held)) => return self.excused_by(key, held, error),
             (Err(error), None) => return Err(error),
         };

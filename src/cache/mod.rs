@@ -32,6 +32,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::clock::{Clock, Timestamp};
@@ -77,6 +78,8 @@ pub struct DocCache {
     /// Tells this replica from others.
     id: u128,
     storage: Arc<Reader>,
+    /// Places for looking at sites.
+    looks: Arc<Semaphore>,
     clock: Clock,
     options: Options,
     instruments: Arc<Instruments>,
@@ -127,6 +130,7 @@ impl DocCache {
             shared,
             id: rand::random(),
             storage,
+            looks: Arc::new(Semaphore::new(watch::LOOKS)),
             clock,
             options,
             instruments,
@@ -153,44 +157,38 @@ impl DocCache {
         if let Some(found) = self.fresh_once_watched(key).await {
             return Ok(found);
         }
-        let (stale, excuse) = self.excused(key).unzip();
-        let excuse = excuse.unwrap_or(Excuse::None);
-        let errand = match excuse {
-            Excuse::NotNow | Excuse::AskBehind | Excuse::WhileRevalidating => Errand::Behind,
-            Excuse::None | Excuse::OnFailure | Excuse::OnlyOnFailure => Errand::Reader,
-        };
-        if let (Excuse::NotNow, Some(stale)) = (excuse, &stale) {
-            return Ok(stale.clone());
+        match self.excused(key) {
+            Some((stale, Excuse::NotNow)) => Ok(stale),
+            Some((stale, Excuse::AskBehind | Excuse::WhileRevalidating)) => {
+                self.take_off(key, Errand::Behind);
+                Ok(stale)
+            }
+            // The fetch goes on behind; when it fails, the next reader does not wait at all.
+            Some((stale, Excuse::OnFailure)) => {
+                timeout(PATIENCE_WITH_COPY, self.fetched(key)).await.unwrap_or(Ok(stale))
+            }
+            Some((stale, Excuse::OnlyOnFailure)) => {
+                timeout(PATIENCE_WITH_DOUBTFUL, self.fetched(key)).await.unwrap_or(Ok(stale))
+            }
+            Some((_, Excuse::None)) | None => self.fetched(key).await,
         }
-        let flight = self.take_off(key, errand);
+    }
+
+    /// What a flight for readers brings back.
+    async fn fetched(self: &Arc<Self>, key: &StorageKey) -> Result<Found, StoreError> {
+        let flight = self.take_off(key, Errand::Reader);
         let collapsed = !flight.is_leader;
-        let patience = match excuse {
-            Excuse::OnFailure => PATIENCE_WITH_COPY,
-            Excuse::OnlyOnFailure => PATIENCE_WITH_DOUBTFUL,
-            // The fetch goes on behind.
-            Excuse::AskBehind | Excuse::WhileRevalidating | Excuse::NotNow => Duration::ZERO,
-            Excuse::None => Duration::MAX,
-        };
-        let landed = match stale {
-            Some(stale) if patience.is_zero() => return Ok(stale),
-            // When it fails, the next reader does not wait at all.
-            Some(stale) if patience < Duration::MAX => match timeout(patience, flight.land()).await {
-                Ok(landed) => landed,
-                Err(_) => return Ok(stale),
-            },
-            _ => flight.land().await,
-        };
-        let landed = match landed.unwrap_or(Err(StoreError::Abandoned)) {
+        let landed = match flight.land().await {
             // That flight was for nobody who waits, and has given way to those who do.
-            Err(StoreError::Busy) if collapsed => self.take_off(key, Errand::Reader).land().await,
-            landed => Some(landed),
+            Some(Err(StoreError::Busy)) if collapsed => self.take_off(key, Errand::Reader).land().await,
+            landed => landed,
         };
-        let landed = landed.unwrap_or(Err(StoreError::Abandoned))?;
-        if landed.outcome == CacheOutcome::Updating {
-            let _ = self.take_off(key, Errand::Behind);
+        let Landed { entry, outcome } = landed.unwrap_or(Err(StoreError::Abandoned))?;
+        if outcome == CacheOutcome::Updating {
+            self.take_off(key, Errand::Behind);
         }
-        let ttl = self.freshness(&landed.entry, self.clock.now()).ttl();
-        Ok(Found { entry: landed.entry, outcome: landed.outcome, ttl, collapsed })
+        let ttl = self.freshness(&entry, self.clock.now()).ttl();
+        Ok(Found { entry, outcome, ttl, collapsed })
     }
 
     /// Boards the flight that fetches `key`.

@@ -21,7 +21,7 @@ use crate::docs::StorageKey;
 use crate::http::etag::ETag;
 use crate::redis::Heard;
 use crate::storage::ObjectMeta;
-use crate::telemetry::NewGeneration;
+use crate::telemetry::{BadValue, NewGeneration};
 
 /// What messages are sealed for.
 const MESSAGE: &str = "message";
@@ -140,13 +140,16 @@ impl DocCache {
     fn hear(self: &Arc<Self>, shared: &Shared, sealed: &[u8]) {
         let message = shared.seal().open(MESSAGE, sealed);
         let Some(Message { from, said }) = message.and_then(|text| serde_json::from_slice(&text).ok()) else {
-            return tracing::warn!("a message that no replica can have sent is ignored");
+            self.instruments.shared_tier.bad_value(BadValue::Format);
+            return tracing::debug!("a message that no replica of this version can have sent is ignored");
         };
         if from == self.id {
             return;
         }
         match said {
-            Said::Document { key, version } => self.hear_of_document(&key, version.map(|written| written.read())),
+            Said::Document { key, version } => {
+                self.hear_of_document(shared, &key, version.map(|written| written.read()));
+            }
             Said::Site { name, record } => {
                 if let Some(site) = self.sites.named(&name)
                     && self.take_over(&site, &record)
@@ -163,7 +166,7 @@ impl DocCache {
         }
     }
 
-    fn hear_of_document(self: &Arc<Self>, key: &str, version: Option<ObjectMeta>) {
+    fn hear_of_document(self: &Arc<Self>, shared: &Shared, key: &str, version: Option<ObjectMeta>) {
         let now = self.clock.now();
         if let Some(held) = self.memory.get_by_text(key)
             && held.version() != version.as_ref()
@@ -172,6 +175,9 @@ impl DocCache {
             held.site.settle(now, self.options.settle_for);
             let file = key.strip_prefix(held.site.name()).and_then(|file| file.strip_prefix('/'));
             if let Some(key) = file.and_then(|file| held.site.metadata.sibling(file)) {
+                if held.is_present() {
+                    shared.disown(&key, held.meta.clone());
+                }
                 let is_another = |held: &super::Entry| held.version() != version.as_ref();
                 self.memory.replace(key, |held| is_another(held).then(|| held.doubted()));
             }

@@ -178,6 +178,12 @@ impl Site {
         self.is_failing.store(true, Ordering::Relaxed);
     }
 
+    /// Whether nobody has looked at it for longer than anyone should wait.
+    pub(super) fn is_overdue(&self, now: Timestamp, publish_check: Duration) -> bool {
+        let checked_at = Timestamp::from_millis(self.checked_at.load(Ordering::Relaxed));
+        now.since(checked_at) > publish_check + SHORTEST_PAUSE
+    }
+
     /// Whether nobody has looked at it for so long that a reader had better wait for that; not where that fails anyway.
     pub(super) fn is_unwatched(&self, now: Timestamp, publish_check: Duration) -> bool {
         let checked_at = Timestamp::from_millis(self.checked_at.load(Ordering::Relaxed));

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::DocCache;
 use super::errand::Errand;
 use super::shared::Turn;
 use super::site::{Learned, Site, Version};
 use crate::clock::Timestamp;
 use crate::telemetry::{NewGeneration, SiteLook};
+
+/// Sites that are looked at at a time.
+pub(super) const LOOKS: usize = 32;
 
 /// How often it is looked whether there is a site to look at, at least.
 const LONGEST_TICK: Duration = Duration::from_secs(1);
@@ -50,17 +55,23 @@ impl DocCache {
 
     /// Looks at a site behind everyone's back, where that is due and nobody else does.
     pub(super) fn look(self: &Arc<Self>, site: &Arc<Site>, now: Timestamp) {
-        if !self.options.publish_check.is_zero() && site.claim(now) {
-            tokio::spawn(Arc::clone(self).check(Arc::clone(site)));
+        if self.options.publish_check.is_zero() || !site.is_due(now) {
+            return;
+        }
+        // With too many at a time this one is still due at the next tick.
+        if let Ok(place) = Arc::clone(&self.looks).try_acquire_owned()
+            && site.claim(now)
+        {
+            tokio::spawn(Arc::clone(self).check(Arc::clone(site), place));
         }
     }
 
-    async fn check(self: Arc<Self>, site: Arc<Site>) {
+    async fn check(self: Arc<Self>, site: Arc<Site>, _place: OwnedSemaphorePermit) {
         let now = self.clock.now();
         let publish_check = self.options.publish_check;
         // One replica looks for all, as long as they hear of what it finds.
         if let Some(shared) = self.shared.as_ref().filter(|_| !self.hearing.is_lost())
-            && let Turn::Others(left) = shared.take_turn(site.name(), publish_check).await
+            && let Turn::Others(left) = shared.take_turn(site.name(), self.id, publish_check).await
         {
             let left = left.min(publish_check);
             let since = publish_check.saturating_sub(left);

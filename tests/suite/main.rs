@@ -26,6 +26,7 @@ mod outages;
 mod places;
 mod published_site;
 mod redis_client;
+mod replicas;
 mod sites;
 mod stuck_logs;
 mod support;

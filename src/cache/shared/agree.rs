@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::Shared;
 use super::load::{Field, record_context};
-use super::write::{millis, token};
+use super::write::millis;
 use crate::redis::Heard;
 
 /// Whose turn it is.
@@ -42,15 +42,20 @@ impl Shared {
         }
     }
 
-    /// Asks for the next turn at something, which lasts for so long.
-    pub(in crate::cache) async fn take_turn(&self, name: &str, for_: Duration) -> Turn {
+    /// Asks for the next turn at something, which lasts for so long; `id` is who asks. Whose turn it is already keeps it:
+    /// it may have got nowhere.
+    pub(in crate::cache) async fn take_turn(&self, name: &str, id: u128, for_: Duration) -> Turn {
         let turn = self.core.names.turn(name);
+        let id = format!("{id:032x}");
         let mut commands = pipe();
-        commands.cmd("SET").arg(&turn).arg(token()).arg("NX").arg("PX").arg(millis(for_));
+        commands.cmd("SET").arg(&turn).arg(&id).arg("NX").arg("PX").arg(millis(for_)).ignore();
+        commands.cmd("GET").arg(&turn);
         commands.cmd("PTTL").arg(&turn);
         match self.core.run::<(Option<String>, i64)>(&commands).await {
-            Ok((Some(_), _)) => Turn::Ours,
-            Ok((None, left)) => Turn::Others(Duration::from_millis(u64::try_from(left).unwrap_or_default())),
+            Ok((Some(whose), left)) if whose != id => {
+                Turn::Others(Duration::from_millis(u64::try_from(left).unwrap_or_default()))
+            }
+            Ok(_) => Turn::Ours,
             Err(_) => Turn::Unavailable,
         }
     }

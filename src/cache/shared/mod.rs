@@ -158,6 +158,12 @@ impl Shared {
         self.push(&self.core.names.document(key), Work::Remove { key: key.clone() }, tell);
     }
 
+    /// Has this version of a document removed, if it is the one that Redis has: another replica has found a newer one,
+    /// and what this one wrote last may have come behind that.
+    pub(super) fn disown(&self, key: &StorageKey, meta: ObjectMeta) {
+        self.push(&self.core.names.document(key), Work::Disown { key: key.clone(), meta }, None);
+    }
+
     /// A small value that [`Shared::keep_record`] has kept; `None` also where Redis gave no answer.
     pub(super) async fn record(&self, name: &str) -> Option<Bytes> {
         let (value, discard) = self.core.record(name).await;

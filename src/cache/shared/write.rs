@@ -65,6 +65,11 @@ pub(super) enum Work {
     Remove {
         key: StorageKey,
     },
+    /// A version that is no longer the newest, if it is still there.
+    Disown {
+        key: StorageKey,
+        meta: ObjectMeta,
+    },
     /// A value that is no good, with the header that it was known by.
     Discard {
         key: StorageKey,
@@ -127,6 +132,9 @@ impl Core {
             Work::Store { key, meta, body, confirmation } => self.store(&key, meta, body, confirmation).await,
             Work::Renew { key, meta, body, confirmation } => self.renew(&key, meta, body, confirmation).await,
             Work::Remove { key } => self.remove(&self.names.document(&key)).await.map(|()| Some(SharedWrite::Removed)),
+            Work::Disown { key, meta } => {
+                self.discard(DISCARD, &self.names.document(&key), &[&identity(&meta), IDENTITY.as_bytes()]).await
+            }
             Work::Discard { key, judged } => {
                 let judged = judged.unwrap_or_default();
                 self.discard(DISCARD, &self.names.document(&key), &[&judged, HEADER.as_bytes()]).await
