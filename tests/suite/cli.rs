@@ -44,7 +44,7 @@ fn a_wrong_command_line_exits_with_64_and_help_with_0() {
     assert_eq!(callboard(folder.path(), &["--nonsense"]).status.code(), Some(64));
     let help = callboard(folder.path(), &["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for word in ["serve", "check", "config", "token", "Examples", "64"] {
+    for word in ["serve", "check", "config", "purge", "warm", "token", "Examples", "64"] {
         assert!(text(&help.stdout).contains(word), "{word}");
     }
     let missing = callboard(folder.path(), &["--config", "nowhere.yaml"]);

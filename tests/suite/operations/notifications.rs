@@ -1,5 +1,7 @@
 //! What clouds tell of changed objects, from the endpoint to the reader.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use reqwest::{Client, Method, Response};
 use serde_json::json;
@@ -47,6 +49,22 @@ async fn a_change_that_a_cloud_tells_of_is_seen_by_the_next_reader_of_every_repl
     until(async || read(&other, "index.html").await.0 == "newer").await;
     let changes = async |object| one.metric("callboard_events_changes_total", &[object]).await;
     assert_eq!((changes("document").await, changes("elsewhere").await), (21.0, 0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_a_cloud_tells_of_is_looked_at_at_once() {
+    let store = Scripted::new(page("old", "1"));
+    let variables = &[("APP_CONFIG_callboard_site_publishCheck", "1h")];
+    let publisher = Some(BUCKET.to_owned());
+    let callboard =
+        Callboard::told(Told { section: SECTION, publisher, variables, store: Some(store), ..Told::default() }).await;
+    let looks = async || callboard.metric("callboard_site_looks_total", &[]).await;
+    read(&callboard, "index.html").await;
+    until(async || looks().await == 1.0).await;
+    callboard.hand.advance(Duration::from_secs(2));
+    notify(&callboard, SECRET, "docs", "default/component/shop/guide.html").await;
+    until(async || looks().await == 2.0).await;
+    assert_eq!(callboard.metric("callboard_site_generations_total", &["event"]).await, 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
