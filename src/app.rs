@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::admin::Admin;
 use crate::auth::Authenticator;
+use crate::cache::shared::Seal;
 use crate::cache::{DocCache, RedisOptions};
 use crate::chain::chain;
 use crate::clock::Clock;
@@ -21,6 +22,7 @@ use crate::limit::Limiter;
 use crate::pipeline::{Health, Journey, Notifications, Operations, Rooms};
 use crate::redis;
 use crate::sample;
+use crate::secret::Secret;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
 use crate::server::{Listener, Stop, Stopper, raise_open_files};
 use crate::storage::{Contact, DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
@@ -33,6 +35,9 @@ const FIRST_CONTACT_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Dura
 /// How long what is left of telemetry may take to be sent: at least, however long requests in flight took to finish, and
 /// at most, however quickly they did.
 const FLUSH: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// How long what was found last may take to get into Redis.
+const CACHE_FLUSH: Duration = Duration::from_millis(500);
 
 /// How long the admin listener's last answers may take, once the main listener is done.
 const ADMIN_GRACE: Duration = Duration::from_millis(500);
@@ -190,13 +195,18 @@ impl App {
         let health = Arc::clone(&self.health);
         let contact = first_contact(self.storage, self.root_path, self.probe, stopped.clone());
         let sweep = sweep(self.limiter, stopped.clone());
-        tokio::spawn(until_stopped(Arc::clone(&self.cache).keep_hearing(), stopped.clone()));
-        tokio::spawn(until_stopped(self.cache.keep_watch(), stopped.clone()));
+        let cache = self.cache;
+        let hearing = tokio::spawn(Arc::clone(&cache).keep_hearing());
+        let watch = tokio::spawn(Arc::clone(&cache).keep_watch());
         let serving = tokio::spawn(async move {
             // Until the last document is through, there is somebody to be asked how that goes.
             let (stop_admin, admin_stopped) = Stop::channel();
             let main = async {
                 let broken_off = main.with_tls(acceptor).serve(self.journey, stopped).await;
+                // Whoever was served until now was served by the same rules as ever.
+                hearing.abort();
+                watch.abort();
+                cache.flush(CACHE_FLUSH).await;
                 stop_admin.close(Instant::now() + ADMIN_GRACE);
                 broken_off
             };
@@ -301,11 +311,18 @@ fn redis(
     trust: &Trust,
     instruments: &Arc<Instruments>,
 ) -> Result<(redis::Client, RedisOptions), StartError> {
-    let key_prefix = format!("{}{:08x}:", options.key_prefix, origin.fingerprint());
+    let key_prefix = format!("{}{:08x}:", options.key_prefix, shared_by(origin, options.integrity_key.as_ref()));
     let tier = RedisOptions { key_prefix, integrity_key: options.integrity_key.clone() };
     let client = redis::Client::new(options, trust, Arc::clone(instruments));
     let client = client.map_err(|error| StartError::Setup { what: "the Redis client", source: error.into() })?;
     Ok((client, tier))
+}
+
+/// A number for what replicas must have in common to share anything: the storage, the key that values are sealed with, and
+/// the form that they are written in.
+fn shared_by(origin: &Origin, integrity_key: Option<&Secret>) -> u32 {
+    let sealed = Seal::new(integrity_key, &origin.identity()).seal("replicas", &[]);
+    sealed.iter().rev().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
 /// The client that reads key sets. It asks Backstage itself: through no proxy, as Backstage's own plugins do, and
@@ -344,14 +361,6 @@ async fn first_contact(storage: Arc<Reader>, root_path: String, probe: StorageKe
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(longest),
             () = stop.requested() => return,
         }
-    }
-}
-
-/// Does `work` until the program is to stop.
-async fn until_stopped(work: impl Future<Output = ()>, mut stop: Stop) {
-    tokio::select! {
-        () = work => {}
-        () = stop.requested() => {}
     }
 }
 

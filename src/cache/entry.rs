@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use serde::de::IgnoredAny;
 
+use super::flight::is_same;
 use super::generation::Generation;
 use super::hearing::Epoch;
 use super::site::Site;
@@ -124,6 +125,11 @@ impl Entry {
     /// Whether there is such a document.
     pub(super) fn is_present(&self) -> bool {
         !matches!(self.content, Content::Absent)
+    }
+
+    /// Whether it is this version of the document, or its absence.
+    pub(super) fn is_version(&self, version: Option<&ObjectMeta>) -> bool {
+        is_same(self.version(), version)
     }
 
     /// What tells this version of the document from others; `None` for its absence.

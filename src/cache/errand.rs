@@ -8,7 +8,7 @@ use super::flight::{Rumour, Wanted};
 use super::freshness::{Excuse, Freshness};
 use super::hearing::Epoch;
 use super::shared::{Confirmation, Lease, LeaseGuard, Loaded, Record, Shared, Waited};
-use super::site::{Site, Version};
+use super::site::{Learned, Site, Version};
 use super::{Content, DocCache, Entry, Landed, Landing};
 use crate::chain::chain;
 use crate::docs::StorageKey;
@@ -72,10 +72,14 @@ impl DocCache {
         }
         let mut lease = None;
         if let Some(shared) = &self.shared {
-            if let Some(landed) = self.ask_redis(shared, &key, held.as_ref(), site, rumour).await {
+            let loaded = self.ask_redis(shared, &key, held.as_ref()).await;
+            let is_answer = loaded != Loaded::Unavailable;
+            if let Some(landed) = self.promote(&key, held.as_ref(), loaded, site, rumour)
+                && let Some(landed) = self.once_watched(&key, landed).await
+            {
                 return Ok(landed);
             }
-            if held.is_none() && errand == Errand::Reader {
+            if held.is_none() && is_answer && errand == Errand::Reader {
                 match self.ask_for_lease(shared, &key, site, rumour).await {
                     Ok(ours) => lease = ours,
                     Err(landed) => return Ok(landed),
@@ -95,52 +99,27 @@ impl DocCache {
         site
     }
 
-    /// What Redis has of a document, where that will do. What will not do is held all the same: storage may only have to
-    /// confirm it.
-    async fn ask_redis(
-        self: &Arc<Self>,
-        shared: &Shared,
-        key: &StorageKey,
-        held: Option<&Arc<Entry>>,
-        site: &Arc<Site>,
-        rumour: &Rumour,
-    ) -> Option<Landed> {
-        let epoch = self.hearing.epoch();
+    /// What Redis has of a document; not its body, where that is held.
+    async fn ask_redis(&self, shared: &Shared, key: &StorageKey, held: Option<&Arc<Entry>>) -> Loaded {
         let body_held = held.filter(|entry| matches!(entry.content, Content::Body(_))).map(|entry| &entry.meta);
-        let loaded = shared.load(key, body_held).await;
-        self.promote(key, held, loaded, (site, epoch), rumour)
+        shared.load(key, body_held).await
     }
 
+    /// What Redis has of a document, where that will do. What will not do is held all the same: storage may only have to
+    /// confirm it.
     fn promote(
         self: &Arc<Self>,
         key: &StorageKey,
         held: Option<&Arc<Entry>>,
         loaded: Loaded,
-        (site, heard_since): (&Arc<Site>, Epoch),
+        site: &Arc<Site>,
         rumour: &Rumour,
     ) -> Option<Landed> {
-        let from = |Confirmation { at, generation }| Provenance {
-            confirmed_at: at,
-            site: Arc::clone(site),
-            generation,
-            heard_since,
-        };
-        let entry = match (loaded, held) {
-            (Loaded::Document(Record { meta, body, confirmation }), _) => {
-                Entry::document(key, meta, body, from(confirmation))
-            }
-            // What is doubted by name here has to be confirmed by storage.
-            (Loaded::Same(_), Some(held)) if held.heard_since == Epoch::NEVER => return None,
-            (Loaded::Same(confirmation), Some(held)) => held.confirmed(from(confirmation)),
-            (Loaded::Same(_), None) | (Loaded::Nothing | Loaded::Unavailable, _) => return None,
-        };
-        if let Some(generation) = self.believable(entry.generation.number()) {
-            site.raise(generation);
-        }
+        let entry = self.entry_of(key, held, loaded, site)?;
+        site.raise(entry.generation);
         let entry = Arc::new(if rumour.is_of_another_than(entry.version()) { entry.doubted() } else { entry });
         let now = self.clock.now();
-        let freshness = self.freshness(&entry, now);
-        let outcome = match freshness {
+        let outcome = match self.freshness(&entry, now) {
             Freshness::Fresh(_) => Some(CacheOutcome::Redis),
             Freshness::Expired { excuse: Excuse::WhileRevalidating, .. } if held.is_none() => {
                 Some(CacheOutcome::Updating)
@@ -155,6 +134,49 @@ impl DocCache {
         outcome.map(|outcome| Landed { entry, outcome })
     }
 
+    /// The entry that Redis has, unless it is none or what is held here is worth more.
+    fn entry_of(&self, key: &StorageKey, held: Option<&Arc<Entry>>, loaded: Loaded, site: &Arc<Site>) -> Option<Entry> {
+        let confirmation = match &loaded {
+            Loaded::Document(Record { confirmation, .. }) | Loaded::Same(confirmation) => *confirmation,
+            Loaded::Nothing | Loaded::Unavailable => return None,
+        };
+        // What was confirmed before others were lost may be what one of them would have told of.
+        let is_certain = confirmation.at >= self.hearing.back_at();
+        let from = Provenance {
+            confirmed_at: confirmation.at,
+            site: Arc::clone(site),
+            generation: self.believable(confirmation.generation.number())?,
+            heard_since: if is_certain { self.hearing.epoch() } else { Epoch::NEVER },
+        };
+        match (loaded, held) {
+            // An older version, of which nobody has told Redis yet that it is.
+            (Loaded::Document(Record { meta, .. }), Some(held))
+                if held.confirmed_at > from.confirmed_at && !held.is_version(Some(&meta)) =>
+            {
+                None
+            }
+            (Loaded::Document(Record { meta, body, .. }), _) => Some(Entry::document(key, meta, body, from)),
+            // What is doubted by name here has to be confirmed by storage.
+            (Loaded::Same(_), Some(held)) if held.heard_since == Epoch::NEVER => None,
+            (Loaded::Same(_), Some(held)) => Some(held.confirmed(from)),
+            _ => None,
+        }
+    }
+
+    /// What Redis had, if it will still do once its site has been looked at, which nobody here may have done for long.
+    async fn once_watched(self: &Arc<Self>, key: &StorageKey, landed: Landed) -> Option<Landed> {
+        let site = &landed.entry.site;
+        if !site.is_unwatched(self.clock.now(), self.options.publish_check) {
+            return Some(landed);
+        }
+        // The look at the site is this very fetch, from storage.
+        if key.is_metadata() {
+            return None;
+        }
+        self.look_now(site).await;
+        self.judged_fresh(Arc::clone(&landed.entry), self.clock.now()).map(|_| landed)
+    }
+
     /// Waits, for a while, for another replica that fetches the same document; else the lease to fetch it, as far as Redis
     /// gives one.
     async fn ask_for_lease(
@@ -164,20 +186,18 @@ impl DocCache {
         site: &Arc<Site>,
         rumour: &Rumour,
     ) -> Result<Option<LeaseGuard>, Landed> {
-        let epoch = self.hearing.epoch();
         match shared.lease(key, LEASE).await {
             Lease::Mine(lease) => {
                 // Whoever had it before may have come back between our look and our asking.
                 let loaded = shared.load(key, None).await;
-                self.promote(key, None, loaded, (site, epoch), rumour).map_or(Ok(Some(lease)), Err)
+                self.promote(key, None, loaded, site, rumour).map_or(Ok(Some(lease)), Err)
             }
             Lease::Unavailable => Ok(None),
             Lease::Others => {
-                let is_wanted = |found: Confirmation| found.generation >= site.generation();
+                let before = self.clock.now().minus(self.options.fresh_for);
+                let is_wanted = |found: Confirmation| found.generation >= site.generation() && found.at > before;
                 match shared.wait(key, None, is_wanted, PATIENCE_WITH_LEASE).await {
-                    Waited::Loaded(loaded) => {
-                        self.promote(key, None, loaded, (site, epoch), rumour).map_or(Ok(None), Err)
-                    }
+                    Waited::Loaded(loaded) => self.promote(key, None, loaded, site, rumour).map_or(Ok(None), Err),
                     Waited::Free | Waited::TimedOut | Waited::Unavailable => Ok(None),
                 }
             }
@@ -233,6 +253,8 @@ impl DocCache {
             }
             // The same; whoever waits for it after all tries again.
             (Err(StoreError::Busy), _) if errand != Errand::Reader => return Err(StoreError::Busy),
+            // Too many ask storage for other things; that does not say that it fails.
+            (Err(error @ StoreError::Busy), Some(held)) => return self.excusing(held, error),
             (Err(error), Some(held)) => return self.excused_by(key, held, error),
             (Err(error), None) => return Err(error),
         };
@@ -256,11 +278,12 @@ impl DocCache {
             (Err(StoreError::Busy), _) => return,
             _ => {
                 self.instruments.sites.looked(SiteLook::Failed);
-                return site.check_failed();
+                return site.check_failed(self.clock.now());
             }
         };
-        self.learn(site, version, from.confirmed_at);
-        from.generation = site.generation();
+        if let Learned::Changed(generation) = self.learn(site, version, from.confirmed_at) {
+            from.generation = generation;
+        }
     }
 
     /// Fills the tiers with what storage said, and tells whom it concerns.
@@ -272,14 +295,15 @@ impl DocCache {
         held: Option<&Entry>,
         rumour: &Rumour,
     ) -> Landing {
-        let is_changed = held.is_some_and(|held| held.version() != entry.version());
-        // Somebody found another version while this one was on its way: it may be the older one.
-        let is_doubtful = rumour.is_of_another_than(entry.version());
-        let entry = Arc::new(if is_doubtful { entry.doubted() } else { entry });
+        let is_changed = held.is_some_and(|held| !held.is_version(entry.version()));
+        let mut entry = Arc::new(entry);
         self.memory.put(key.clone(), Arc::clone(&entry));
-        if let Some(shared) = &self.shared
-            && !is_doubtful
-        {
+        // Asked once it is held, so that what is said later finds it. Somebody found another version while this one was
+        // on its way: it may be the older one.
+        if rumour.is_of_another_than(entry.version()) {
+            entry = Arc::new(entry.doubted());
+            self.memory.put(key.clone(), Arc::clone(&entry));
+        } else if let Some(shared) = &self.shared {
             self.share(shared, &key, &entry, outcome);
         }
         if entry.is_present() {
@@ -302,28 +326,33 @@ impl DocCache {
             }
             (Content::Body(body), _) => shared.store(key, entry.meta.clone(), body.clone(), confirmation, news()),
             (Content::Large, CacheOutcome::Revalidated) => {}
-            (Content::Large, _) | (Content::Absent, CacheOutcome::Gone) => shared.remove(key, news()),
-            (Content::Absent, _) => {}
+            (Content::Large | Content::Absent, _) => shared.remove(key, news()),
         }
     }
 
     /// What becomes of an entry that storage failed to confirm. The failure is kept with it either way: later readers go
     /// by the last one.
-    fn excused_by(&self, key: StorageKey, held: &Entry, error: StoreError) -> Landing {
-        let is_refusal = matches!(error, StoreError::Denied(_));
-        let now = self.clock.now();
-        let entry = Arc::new(held.unconfirmed(Failure { at: now, is_refusal }));
-        self.memory.put(key.clone(), Arc::clone(&entry));
-        match self.freshness(&entry, now) {
-            Freshness::Expired { over, excuse } if excuse != Excuse::None => {
-                // That it rests has been told, once for all pages.
-                if !matches!(error, StoreError::Resting { .. }) {
-                    let over = over.as_secs();
-                    tracing::warn!(%key, error = chain(&error), over, "storage failed: an old copy is served");
-                }
-                Ok(Landed { entry, outcome: CacheOutcome::Stale })
-            }
-            _ => Err(error),
+    fn excused_by(&self, key: StorageKey, held: &Arc<Entry>, error: StoreError) -> Landing {
+        let failure = Failure { at: self.clock.now(), is_refusal: matches!(error, StoreError::Denied(_)) };
+        // Of the entry as it is now: something may have been said of it meanwhile.
+        self.memory.replace(key.clone(), |now_held| Some(now_held.unconfirmed(failure)));
+        let entry = self.memory.get(&key).unwrap_or_else(|| Arc::new(held.unconfirmed(failure)));
+        // That it rests has been told, once for all pages.
+        let is_news = !matches!(error, StoreError::Resting { .. });
+        let why = is_news.then(|| chain(&error).to_string());
+        let landing = self.excusing(&entry, error);
+        if let (Ok(_), Some(error)) = (&landing, why) {
+            let age = self.age(&entry).as_secs();
+            tracing::warn!(%key, error, age, "storage failed: an old copy is served");
+        }
+        landing
+    }
+
+    /// The entry, where the rules excuse that storage has not confirmed it; else why it has not.
+    fn excusing(&self, entry: &Arc<Entry>, error: StoreError) -> Landing {
+        match self.freshness(entry, self.clock.now()) {
+            Freshness::Expired { excuse: Excuse::None, .. } => Err(error),
+            _ => Ok(Landed { entry: Arc::clone(entry), outcome: CacheOutcome::Stale }),
         }
     }
 }

@@ -27,15 +27,43 @@ struct Flight<T> {
 
 /// What other replicas have said about a document while it was being fetched.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rumour(Arc<Mutex<Option<Said>>>);
+pub(super) struct Rumour(Arc<Mutex<Said>>);
 
-/// The version that was found elsewhere; `None` where the document was found to be gone.
-type Said = Option<ObjectMeta>;
+#[derive(Debug, Default)]
+enum Said {
+    #[default]
+    Nothing,
+    /// Storage has this version; none, where the document is gone.
+    One(Option<ObjectMeta>),
+    /// Several things that can't all be true by now.
+    Several,
+}
 
 impl Rumour {
     /// Whether somebody has found another version than this, or none.
     pub(super) fn is_of_another_than(&self, version: Option<&ObjectMeta>) -> bool {
-        lock(&self.0).as_ref().is_some_and(|said| said.as_ref() != version)
+        match &*lock(&self.0) {
+            Said::Nothing => false,
+            Said::One(said) => !is_same(said.as_ref(), version),
+            Said::Several => true,
+        }
+    }
+
+    fn add(&self, version: Option<ObjectMeta>) {
+        let mut said = lock(&self.0);
+        match &*said {
+            Said::Nothing => *said = Said::One(version),
+            Said::One(before) if is_same(before.as_ref(), version.as_ref()) => {}
+            Said::One(_) | Said::Several => *said = Said::Several,
+        }
+    }
+}
+
+/// Whether two are the same version of a document, its absence included.
+pub(super) fn is_same(one: Option<&ObjectMeta>, other: Option<&ObjectMeta>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same_version(other),
+        (one, other) => one.is_none() && other.is_none(),
     }
 }
 
@@ -68,7 +96,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     /// Tells whoever is fetching the document of this key which version was found elsewhere.
     pub(super) fn spread(&self, key: &str, version: Option<ObjectMeta>) {
         if let Some(flight) = lock(&self.airborne).get(key) {
-            *lock(&flight.rumour.0) = Some(version);
+            flight.rumour.add(version);
         }
     }
 

@@ -289,12 +289,12 @@ mod tests {
     fn while_others_are_not_heard_nothing_from_before_is_trusted_and_nothing_new_for_long() {
         let hearing = Hearing::alone();
         let page = old_page();
-        hearing.turn(true);
+        hearing.turn(true, NOON);
         assert_eq!(judged(&page, &hearing, 1), over(0, Excuse::OnlyOnFailure));
         let new = page.confirmed(Provenance { heard_since: hearing.epoch(), ..at_noon() });
         assert_eq!(judged(&new, &hearing, 14), left(1));
         assert_eq!(judged(&new, &hearing, 15), over(0, Excuse::OnFailure));
-        hearing.turn(false);
+        hearing.turn(false, NOON);
         assert_eq!(judged(&new, &hearing, 14), over(0, Excuse::OnlyOnFailure), "nor when they are back");
     }
 

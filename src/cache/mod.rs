@@ -30,6 +30,7 @@ mod warm;
 mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -77,6 +78,8 @@ pub struct DocCache {
     shared: Option<Arc<Shared>>,
     /// Tells this replica from others.
     id: u128,
+    /// Counts the times that others were heard or lost.
+    turns: AtomicU64,
     storage: Arc<Reader>,
     /// Places for looking at sites.
     looks: Arc<Semaphore>,
@@ -129,6 +132,7 @@ impl DocCache {
             hearing: if shared.is_some() { Hearing::of_others() } else { Hearing::alone() },
             shared,
             id: rand::random(),
+            turns: AtomicU64::new(0),
             storage,
             looks: Arc::new(Semaphore::new(watch::LOOKS)),
             clock,
@@ -163,13 +167,8 @@ impl DocCache {
                 self.take_off(key, Errand::Behind);
                 Ok(stale)
             }
-            // The fetch goes on behind; when it fails, the next reader does not wait at all.
-            Some((stale, Excuse::OnFailure)) => {
-                timeout(PATIENCE_WITH_COPY, self.fetched(key)).await.unwrap_or(Ok(stale))
-            }
-            Some((stale, Excuse::OnlyOnFailure)) => {
-                timeout(PATIENCE_WITH_DOUBTFUL, self.fetched(key)).await.unwrap_or(Ok(stale))
-            }
+            Some((stale, Excuse::OnFailure)) => self.fetched_or(key, stale, PATIENCE_WITH_COPY).await,
+            Some((stale, Excuse::OnlyOnFailure)) => self.fetched_or(key, stale, PATIENCE_WITH_DOUBTFUL).await,
             Some((_, Excuse::None)) | None => self.fetched(key).await,
         }
     }
@@ -178,17 +177,41 @@ impl DocCache {
     async fn fetched(self: &Arc<Self>, key: &StorageKey) -> Result<Found, StoreError> {
         let flight = self.take_off(key, Errand::Reader);
         let collapsed = !flight.is_leader;
-        let landed = match flight.land().await {
+        let mut landed = flight.land().await;
+        let is_to_be_repeated = match &landed {
             // That flight was for nobody who waits, and has given way to those who do.
-            Some(Err(StoreError::Busy)) if collapsed => self.take_off(key, Errand::Reader).land().await,
-            landed => landed,
+            Some(Err(StoreError::Busy)) => collapsed,
+            // Something was said meanwhile: what it brings may have been true when it took off, and not be any more.
+            Some(Ok(Landed { entry, outcome })) => {
+                *outcome != CacheOutcome::Stale && Standing::of(entry, &self.hearing) == Standing::Doubtful
+            }
+            _ => false,
         };
+        if is_to_be_repeated {
+            landed = self.take_off(key, Errand::Reader).land().await;
+        }
         let Landed { entry, outcome } = landed.unwrap_or(Err(StoreError::Abandoned))?;
         if outcome == CacheOutcome::Updating {
             self.take_off(key, Errand::Behind);
         }
         let ttl = self.freshness(&entry, self.clock.now()).ttl();
         Ok(Found { entry, outcome, ttl, collapsed })
+    }
+
+    /// The same within `patience`, and else what is held.
+    async fn fetched_or(
+        self: &Arc<Self>,
+        key: &StorageKey,
+        held: Found,
+        patience: Duration,
+    ) -> Result<Found, StoreError> {
+        match timeout(patience, self.fetched(key)).await {
+            // The fetch goes on behind; when it fails, the next reader does not wait at all.
+            Err(_) => Ok(held),
+            // Neither says anything of the document.
+            Ok(Err(StoreError::Busy | StoreError::Abandoned)) => Ok(held),
+            Ok(fetched) => fetched,
+        }
     }
 
     /// Boards the flight that fetches `key`.
@@ -201,8 +224,7 @@ impl DocCache {
     async fn fresh_once_watched(self: &Arc<Self>, key: &StorageKey) -> Option<Found> {
         let entry = self.memory.get(key)?;
         if entry.site.is_unwatched(self.clock.now(), self.options.publish_check) {
-            // While storage takes longer, what is held is as good as it was.
-            let _ = timeout(PATIENCE_WITH_COPY, self.take_off(&entry.site.metadata, Errand::Check).land()).await;
+            self.look_now(&entry.site).await;
         }
         self.judged_fresh(self.memory.get(key)?, self.clock.now())
     }
@@ -246,6 +268,13 @@ impl DocCache {
             self.found_changed(&entry.site);
         }
         opened
+    }
+
+    /// Waits until what this replica has found is in Redis, but not longer than `patience`.
+    pub async fn flush(&self, patience: Duration) {
+        if let Some(shared) = &self.shared {
+            shared.flush(patience).await;
+        }
     }
 
     /// How old what `entry` says is: the time since storage last confirmed it.

@@ -1,5 +1,6 @@
 //! Purging: what is held must be confirmed by storage before it is served again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::DocCache;
@@ -56,17 +57,28 @@ impl DocCache {
 
     /// The same for every site that has keys beginning with `prefix`; all of them, where it is empty.
     pub async fn purge_below(self: &Arc<Self>, prefix: &str) -> Purged {
+        if let Some(shared) = &self.shared {
+            // What others have purged meanwhile is not to be written over.
+            let _ = self.read_floors(shared).await;
+        }
+        let (raised, generation) = self.begin_below(prefix);
+        self.instruments.sites.new_generation(NewGeneration::Purge, raised.len());
+        let names = raised.clone();
+        let documents = self.count(move |site, at| at < generation && names.contains(site)).await;
+        Purged { sites: raised.len(), documents, replicas: self.replicas() }
+    }
+
+    /// Begins a new generation in every site below `prefix`, on all replicas. Returns the names of those that somebody
+    /// reads here.
+    pub(super) fn begin_below(&self, prefix: &str) -> (HashSet<String>, Generation) {
         let highest = self.sites.all().iter().map(|site| site.generation()).max().unwrap_or_default();
         let next = Generation::new(highest.number().saturating_add(1));
         let generation = next.max(Generation::new(self.clock.now().as_millis()));
         let raised = self.sites.raise_below(prefix, generation);
-        self.instruments.sites.new_generation(NewGeneration::Purge, raised.len());
         if let Some(shared) = &self.shared {
             self.tell_of_floor(shared, prefix, generation);
         }
-        let names = raised.clone();
-        let documents = self.count(move |site, at| at < generation && names.contains(site)).await;
-        Purged { sites: raised.len(), documents, replicas: self.replicas() }
+        (raised, generation)
     }
 
     async fn count(self: &Arc<Self>, is_counted: impl Fn(&str, Generation) -> bool + Send + 'static) -> usize {

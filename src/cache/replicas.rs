@@ -5,6 +5,7 @@
 //! holds: the next reader has it confirmed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -13,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::DocCache;
 use super::generation::Generation;
-use super::shared::Shared;
+use super::shared::{NoAnswer, Shared, Unsaid};
 use super::site::{Site, Version};
-use super::sites::Floors;
+use super::sites::{Floors, Sites};
 use crate::clock::Timestamp;
 use crate::docs::StorageKey;
 use crate::http::etag::ETag;
@@ -28,6 +29,16 @@ const MESSAGE: &str = "message";
 
 /// Under which name purges of many sites are kept; no site has it.
 const FLOORS: &str = "*";
+
+/// Bytes of a message; longer ones are nobody's.
+const LONGEST_MESSAGE: usize = 64 * 1024;
+
+/// How long what is agreed on about a site lasts until something is found in it: whoever asks for sites that do not exist
+/// must not fill Redis.
+const UNTIL_FOUND: Duration = Duration::from_secs(60);
+
+/// How long to wait before Redis is asked again what was missed, where it gave no answer.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(500);
 
 /// Sites about which Redis is asked at a time, once it is back.
 const SITES_AT_A_TIME: usize = 32;
@@ -60,6 +71,8 @@ enum Said {
 pub(super) struct SiteRecord {
     generation: u64,
     settles_at: u64,
+    /// When somebody last looked at it.
+    looked_at: Option<u64>,
     /// Of its metadata: not looked at, absent, or there.
     version: Option<Option<Written>>,
 }
@@ -96,7 +109,13 @@ impl SiteRecord {
             Version::Absent => Some(None),
             Version::Present(meta) => Some(Some(Written::of(meta))),
         };
-        Self { generation: site.generation().number(), settles_at: site.settles_at().as_millis(), version }
+        let looked_at = site.checked_at().as_millis();
+        Self {
+            generation: site.generation().number(),
+            settles_at: site.settles_at().as_millis(),
+            looked_at: (looked_at > 0).then_some(looked_at),
+            version,
+        }
     }
 
     fn version(&self) -> Version {
@@ -116,19 +135,20 @@ impl DocCache {
         while let Some(heard) = heard.recv().await {
             match heard {
                 Heard::Connected => {
-                    // What was said meanwhile lies in Redis, as far as it is about sites.
-                    self.catch_up(&shared).await;
-                    self.hears(true);
+                    let turn = self.turns.fetch_add(1, Ordering::AcqRel) + 1;
+                    tokio::spawn(Arc::clone(&self).catch_up(Arc::clone(&shared), turn));
                 }
-                Heard::Lost => self.hears(false),
+                Heard::Lost => {
+                    self.turns.fetch_add(1, Ordering::AcqRel);
+                    self.hears(false);
+                }
                 Heard::Message(sealed) => self.hear(&shared, &sealed),
             }
         }
-        self.hears(false);
     }
 
     fn hears(&self, others: bool) {
-        if self.hearing.turn(!others) {
+        if self.hearing.turn(!others, self.clock.now()) {
             if others {
                 tracing::info!("other replicas are heard");
             } else {
@@ -138,7 +158,7 @@ impl DocCache {
     }
 
     fn hear(self: &Arc<Self>, shared: &Shared, sealed: &[u8]) {
-        let message = shared.seal().open(MESSAGE, sealed);
+        let message = (sealed.len() <= LONGEST_MESSAGE).then(|| shared.seal().open(MESSAGE, sealed)).flatten();
         let Some(Message { from, said }) = message.and_then(|text| serde_json::from_slice(&text).ok()) else {
             self.instruments.shared_tier.bad_value(BadValue::Format);
             return tracing::debug!("a message that no replica of this version can have sent is ignored");
@@ -167,22 +187,18 @@ impl DocCache {
     }
 
     fn hear_of_document(self: &Arc<Self>, shared: &Shared, key: &str, version: Option<ObjectMeta>) {
-        let now = self.clock.now();
-        if let Some(held) = self.memory.get_by_text(key)
-            && held.version() != version.as_ref()
-        {
-            // Its site may be in the middle of a publish; whoever found it looks.
-            held.site.settle(now, self.options.settle_for);
-            let file = key.strip_prefix(held.site.name()).and_then(|file| file.strip_prefix('/'));
-            if let Some(key) = file.and_then(|file| held.site.metadata.sibling(file)) {
-                if held.is_present() {
-                    shared.disown(&key, held.meta.clone());
-                }
-                let is_another = |held: &super::Entry| held.version() != version.as_ref();
-                self.memory.replace(key, |held| is_another(held).then(|| held.doubted()));
+        // Whoever is fetching it now is told before what is held is looked at: it lands in between at most.
+        self.flights.spread(key, version.clone());
+        let Some(held) = self.memory.get_by_text(key).filter(|held| !held.is_version(version.as_ref())) else { return };
+        // Its site may be in the middle of a publish; whoever found it has it looked at.
+        held.site.settle(self.clock.now(), self.options.settle_for);
+        let file = key.strip_prefix(held.site.name()).and_then(|file| file.strip_prefix('/'));
+        if let Some(key) = file.and_then(|file| held.site.metadata.sibling(file)) {
+            if held.is_present() {
+                shared.disown(&key, held.meta.clone());
             }
+            self.memory.replace(key, |held| (!held.is_version(version.as_ref())).then(|| held.doubted()));
         }
-        self.flights.spread(key, version);
     }
 
     /// Takes over what others know of a site; whether that was news.
@@ -196,13 +212,14 @@ impl DocCache {
         match record.version() {
             Version::Unknown => {}
             version if is_news || *site.version() == Version::Unknown => site.adopt(version),
-            version if *site.version() == version => {}
+            version if site.version().is_same(&version) => {}
             // Two looked at about the same time and saw different things: the next look tells.
             _ => site.hurry(now),
         }
-        // By this clock, as far as clocks can be compared: not longer than a publish here would take to settle.
-        let settles_at = Timestamp::from_millis(record.settles_at).min(now.plus(self.options.settle_for));
-        site.settle(settles_at, Duration::ZERO);
+        // A publish settles by this clock; a purge has nothing to settle.
+        if is_news && record.settles_at > record.generation {
+            site.settle(now, self.options.settle_for);
+        }
         is_news
     }
 
@@ -211,38 +228,102 @@ impl DocCache {
         (generation <= self.clock.now().plus(FURTHEST_AHEAD).as_millis()).then(|| Generation::new(generation))
     }
 
-    /// Takes over what was said while nothing was heard, and has Redis know what it missed.
-    async fn catch_up(self: &Arc<Self>, shared: &Arc<Shared>) {
-        if let Some(floors) = shared.record(FLOORS).await.and_then(|text| serde_json::from_slice::<Vec<_>>(&text).ok())
-        {
-            let believable = |(prefix, generation): (String, u64)| Some((prefix, self.believable(generation)?));
-            for (prefix, generation) in floors.into_iter().filter_map(believable) {
+    /// Takes over what was said while nothing was heard, and has Redis know what it missed; only then others count as
+    /// heard, unless they have been lost again since.
+    async fn catch_up(self: Arc<Self>, shared: Arc<Shared>, turn: u64) {
+        while self.turns.load(Ordering::Acquire) == turn {
+            if self.compare_all(&shared).await.is_ok() {
+                if self.turns.load(Ordering::Acquire) == turn {
+                    self.hears(true);
+                }
+                return;
+            }
+            tokio::time::sleep(CATCH_UP_PAUSE).await;
+        }
+    }
+
+    async fn compare_all(&self, shared: &Arc<Shared>) -> Result<(), NoAnswer> {
+        self.read_floors(shared).await?;
+        let compared = stream::iter(self.sites.all()).map(|site| self.compare(shared, site));
+        let results: Vec<_> = compared.buffer_unordered(SITES_AT_A_TIME).collect().await;
+        results.into_iter().collect()
+    }
+
+    /// Takes over what purges of many sites have left behind.
+    pub(super) async fn read_floors(&self, shared: &Shared) -> Result<(), NoAnswer> {
+        let floors =
+            shared.record(FLOORS).await?.and_then(|text| serde_json::from_slice::<Vec<(String, u64)>>(&text).ok());
+        for (prefix, generation) in floors.into_iter().flatten().take(Sites::MOST_FLOORS) {
+            if let Some(generation) = self.believable(generation) {
                 self.sites.raise_below(&prefix, generation);
             }
         }
-        stream::iter(self.sites.all()).for_each_concurrent(SITES_AT_A_TIME, |site| self.compare(shared, site)).await;
+        Ok(())
     }
 
-    async fn compare(&self, shared: &Shared, site: Arc<Site>) {
-        let record = shared.record(site.name()).await.and_then(|text| serde_json::from_slice::<SiteRecord>(&text).ok());
+    async fn compare(&self, shared: &Shared, site: Arc<Site>) -> Result<(), NoAnswer> {
+        let record =
+            shared.record(site.name()).await?.and_then(|text| serde_json::from_slice::<SiteRecord>(&text).ok());
         let is_known = record.is_some_and(|record| {
             self.take_over(&site, &record);
             record.generation >= site.generation().number()
         });
         if !is_known {
-            self.tell_of_site(shared, &site);
+            self.keep_record_of(shared, &site);
+        }
+        Ok(())
+    }
+
+    /// When another replica last looked at a site, after taking over what it found.
+    pub(super) async fn looked_at_elsewhere(&self, shared: &Shared, site: &Site) -> Option<Timestamp> {
+        let text = shared.record(site.name()).await.ok()??;
+        let record: SiteRecord = serde_json::from_slice(&text).ok()?;
+        if self.take_over(site, &record) {
+            self.instruments.sites.new_generation(NewGeneration::Told, 1);
+        }
+        record.looked_at.map(Timestamp::from_millis)
+    }
+
+    /// Has other replicas hear of sites that Redis did not take something about: nobody knows any more what it was, so
+    /// that all that is held of them must be confirmed.
+    pub(super) async fn make_up_for_silence(self: &Arc<Self>) {
+        let Some(shared) = &self.shared else { return };
+        match shared.unsaid().await {
+            None => {}
+            Some(Unsaid::AboutAll) => {
+                self.begin_below("");
+            }
+            Some(Unsaid::About(names)) => {
+                for name in names {
+                    match self.sites.named(&name) {
+                        Some(site) => {
+                            site.begin_generation(self.clock.now());
+                            self.tell_of_site(shared, &site);
+                        }
+                        None => {
+                            self.begin_below(&name);
+                        }
+                    }
+                }
+            }
         }
     }
 
     /// Finds out what others know of a site that is new here, and agrees with them on a generation.
     pub(super) async fn introduce(&self, site: &Site) {
         site.raise(self.sites.floor_of(site.name()));
-        let own = Generation::new(self.clock.now().as_millis());
+        let own_time = self.clock.now();
+        let own = Generation::new(own_time.as_millis());
         if let Some(shared) = &self.shared {
-            let proposed = SiteRecord { generation: own.max(site.generation()).number(), settles_at: 0, version: None };
-            let agreed = shared.agree(site.name(), &encoded(&proposed), self.options.kept_for()).await;
-            if let Some(record) = agreed.and_then(|text| serde_json::from_slice(&text).ok()) {
+            let generation = own.max(site.generation()).number();
+            let proposed = SiteRecord { generation, settles_at: 0, looked_at: None, version: None };
+            let agreed = shared.agree(site.name(), &encoded(&proposed), UNTIL_FOUND).await;
+            if let Some(record) = agreed.and_then(|text| serde_json::from_slice::<SiteRecord>(&text).ok())
+                && self.believable(record.generation).is_some()
+            {
                 self.take_over(site, &record);
+                let settles_at = Timestamp::from_millis(record.settles_at).min(own_time.plus(self.options.settle_for));
+                site.settle(settles_at, Duration::ZERO);
                 return;
             }
         }
@@ -251,9 +332,14 @@ impl DocCache {
 
     /// Has the others know which generation of a site this is.
     pub(super) fn tell_of_site(&self, shared: &Shared, site: &Site) {
-        let record = SiteRecord::of(site);
-        shared.keep_record(site.name(), encoded(&record), self.options.kept_for());
-        shared.tell(self.sealed(shared, Said::Site { name: site.name().to_owned(), record }));
+        self.keep_record_of(shared, site);
+        let said = Said::Site { name: site.name().to_owned(), record: SiteRecord::of(site) };
+        shared.tell(site.name(), self.sealed(shared, said));
+    }
+
+    /// Has Redis know what is known of a site.
+    pub(super) fn keep_record_of(&self, shared: &Shared, site: &Site) {
+        shared.keep_record(site.name(), encoded(&SiteRecord::of(site)), self.options.kept_for());
     }
 
     /// Has the others know that all sites below a prefix have a new generation.
@@ -262,7 +348,7 @@ impl DocCache {
         let floors: Vec<_> = floors.iter().map(|(prefix, generation)| (prefix, generation.number())).collect();
         shared.keep_record(FLOORS, encoded(&floors), self.options.kept_for());
         let below = Said::Below { prefix: prefix.to_owned(), generation: generation.number() };
-        shared.tell(self.sealed(shared, below));
+        shared.tell("", self.sealed(shared, below));
     }
 
     /// What the others are to be told of a document.

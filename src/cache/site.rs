@@ -15,6 +15,9 @@ use crate::storage::ObjectMeta;
 /// A site that has to be looked at again is looked at no more often than this, whatever speaks for it.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a look may take before readers wait for it.
+const LOOK_TIME: Duration = Duration::from_millis(1500);
+
 /// For so many intervals after its last reader a site counts as in use, and is looked at.
 const INTERVALS_IN_USE: u32 = 6;
 
@@ -32,7 +35,10 @@ pub(super) struct Site {
     checked_at: AtomicU64,
     /// When to look again; never, while there is nothing in it.
     due_at: AtomicU64,
-    is_failing: AtomicBool,
+    /// When a look at it last failed, unless one has succeeded since.
+    failed_at: AtomicU64,
+    /// Something in it was found to have changed: it is to be looked at here, whoever else has.
+    is_hurried: AtomicBool,
     /// Whether the rest of it has been fetched for its first visitor, or is being.
     is_warming: AtomicBool,
     /// When a change that was told of began a generation last, or is going to.
@@ -62,6 +68,16 @@ pub(super) enum Version {
     Present(ObjectMeta),
 }
 
+impl Version {
+    /// Whether both say the same of the site.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Present(one), Self::Present(other)) => one.is_same_version(other),
+            (one, other) => one == other,
+        }
+    }
+}
+
 /// What was new about a site's metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Learned {
@@ -86,7 +102,8 @@ impl Site {
             used_at: AtomicU64::new(0),
             checked_at: AtomicU64::new(0),
             due_at: AtomicU64::new(NEVER),
-            is_failing: AtomicBool::new(false),
+            failed_at: AtomicU64::new(NEVER),
+            is_hurried: AtomicBool::new(false),
             is_warming: AtomicBool::new(false),
             touched_at: AtomicU64::new(0),
             version: Mutex::new(Version::Unknown),
@@ -163,19 +180,27 @@ impl Site {
     pub(super) fn hurry(&self, now: Timestamp) {
         let checked_at = Timestamp::from_millis(self.checked_at.load(Ordering::Relaxed));
         let soon = now.max(checked_at.plus(SHORTEST_PAUSE)).as_millis();
-        self.due_at.fetch_min(soon, Ordering::AcqRel);
+        if self.due_at.load(Ordering::Acquire) != NEVER {
+            self.is_hurried.store(true, Ordering::Release);
+            self.due_at.fetch_min(soon, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether it was to be looked at as soon as may be; asked by whoever does now.
+    pub(super) fn was_hurried(&self) -> bool {
+        self.is_hurried.swap(false, Ordering::AcqRel)
     }
 
     /// Storage said how it was at `at`, here or to another replica.
     pub(super) fn checked(&self, at: Timestamp, due_at: Timestamp) {
         self.checked_at.fetch_max(at.as_millis(), Ordering::AcqRel);
         self.due_at.store(due_at.as_millis(), Ordering::Release);
-        self.is_failing.store(false, Ordering::Relaxed);
+        self.failed_at.store(NEVER, Ordering::Relaxed);
     }
 
     /// Storage did not say how it is.
-    pub(super) fn check_failed(&self) {
-        self.is_failing.store(true, Ordering::Relaxed);
+    pub(super) fn check_failed(&self, now: Timestamp) {
+        self.failed_at.store(now.as_millis(), Ordering::Relaxed);
     }
 
     /// Whether nobody has looked at it for longer than anyone should wait.
@@ -186,11 +211,11 @@ impl Site {
 
     /// Whether nobody has looked at it for so long that a reader had better wait for that; not where that fails anyway.
     pub(super) fn is_unwatched(&self, now: Timestamp, publish_check: Duration) -> bool {
-        let checked_at = Timestamp::from_millis(self.checked_at.load(Ordering::Relaxed));
+        let since = |at: &AtomicU64| now.since(Timestamp::from_millis(at.load(Ordering::Relaxed)));
         !publish_check.is_zero()
             && self.due_at.load(Ordering::Relaxed) != NEVER
-            && now.since(checked_at) > publish_check * 2
-            && !self.is_failing.load(Ordering::Relaxed)
+            && since(&self.checked_at) > publish_check + LOOK_TIME
+            && (self.failed_at.load(Ordering::Relaxed) == NEVER || since(&self.failed_at) > publish_check)
     }
 
     /// Whether its files have been fetched for its first visitor, or are being.
@@ -228,7 +253,7 @@ impl Site {
     pub(super) fn learn(&self, version: Version, now: Timestamp, rules: &Options) -> Learned {
         let mut known = self.version();
         let learned = match &*known {
-            old if *old == version => Learned::Same,
+            old if old.is_same(&version) => Learned::Same,
             Version::Unknown => Learned::First,
             _ => Learned::Changed(self.begin_generation(now)),
         };
@@ -248,6 +273,11 @@ impl Site {
     /// Takes over what another replica knows of its metadata.
     pub(super) fn adopt(&self, version: Version) {
         *self.version() = version;
+    }
+
+    /// When it was last looked at, here or by another replica.
+    pub(super) fn checked_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.checked_at.load(Ordering::Relaxed))
     }
 
     /// What is known of its metadata.

@@ -7,9 +7,6 @@ use super::generation::Generation;
 use super::site::Site;
 use crate::docs::StorageKey;
 
-/// Purges by prefix that are told apart; with one more, all of them together are one of everything.
-const FLOORS: usize = 64;
-
 /// Sites by name. Bounded by what holds them: entries in memory, which are bounded by bytes, and requests.
 #[derive(Debug, Default)]
 pub(super) struct Sites {
@@ -21,6 +18,9 @@ pub(super) struct Sites {
 pub(super) type Floors = HashMap<Box<str>, Generation>;
 
 impl Sites {
+    /// Purges by prefix that are told apart; with one more, all of them together are one of everything.
+    pub(super) const MOST_FLOORS: usize = 64;
+
     /// The site that `key` belongs to, new where nobody has read it lately.
     pub(super) fn of(&self, key: &StorageKey) -> Arc<Site> {
         let mut by_name = self.by_name();
@@ -57,7 +57,7 @@ impl Sites {
         let mut floors = self.floors();
         let floor = floors.entry(prefix.into()).or_default();
         *floor = generation.max(*floor);
-        if floors.len() > FLOORS {
+        if floors.len() > Self::MOST_FLOORS {
             let highest = floors.values().copied().max().unwrap_or_default();
             *floors = Floors::from([(Box::default(), highest)]);
         }
@@ -112,10 +112,10 @@ mod tests {
     #[test]
     fn purges_by_many_prefixes_become_one_of_everything() {
         let sites = Sites::default();
-        for prefix in 0..=FLOORS {
+        for prefix in 0..=Sites::MOST_FLOORS {
             sites.raise_below(&format!("team{prefix}/"), Generation::new(prefix as u64 + 1));
         }
         assert_eq!(sites.floors().len(), 1);
-        assert_eq!(sites.floor_of("elsewhere/component/a"), Generation::new(FLOORS as u64 + 1));
+        assert_eq!(sites.floor_of("elsewhere/component/a"), Generation::new(Sites::MOST_FLOORS as u64 + 1));
     }
 }

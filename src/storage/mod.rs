@@ -66,6 +66,17 @@ pub struct ObjectMeta {
     pub last_modified: Option<SystemTime>,
 }
 
+impl ObjectMeta {
+    /// Whether it is the same version of the object: by the entity tag where both have one. When it was written may differ
+    /// then, as where the same bytes were uploaded once more.
+    pub fn is_same_version(&self, other: &Self) -> bool {
+        match (&self.etag, &other.etag) {
+            (Some(ours), Some(theirs)) => ours == theirs && self.size == other.size,
+            _ => self == other,
+        }
+    }
+}
+
 /// How to read an object.
 #[derive(Debug, Clone, Default)]
 pub struct GetOptions {

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use url::Url;
 
 use crate::breaker::Rules;
@@ -55,18 +54,16 @@ impl Origin {
         }
     }
 
-    /// A number that tells places apart, the same in every process that reads from the same one.
-    pub fn fingerprint(&self) -> u32 {
-        let place = match self {
+    /// What tells places apart, the same in every process that reads from the same one.
+    pub fn identity(&self) -> String {
+        match self {
             Self::Local { directory } => format!("local\0{}", directory.display()),
             Self::S3(s3) => {
                 let endpoint = s3.endpoint.as_ref().map(Url::as_str).unwrap_or_default();
                 format!("s3\0{endpoint}\0{}", s3.bucket)
             }
             Self::Sample => "sample".to_owned(),
-        };
-        let digest = digest::digest(&digest::SHA256, place.as_bytes());
-        digest.as_ref().iter().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte))
+        }
     }
 
     /// The bucket, where it has one.

@@ -238,6 +238,66 @@ async fn what_was_missed_while_redis_was_away_is_caught_up_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_found_while_redis_was_away_is_told_when_it_is_back() {
+    let (store, redis) = (site(), Redis::plain());
+    let [one, two] = replicas(&store, &redis, UNWATCHED).await;
+    for callboard in [&one, &two] {
+        body(callboard, "index.html").await;
+        written(callboard).await;
+    }
+    redis.stop();
+    for callboard in [&one, &two] {
+        until(async || callboard.metric("callboard_redis_listening", &[]).await == 0.0).await;
+    }
+    // No publish: a page was changed by hand.
+    store.set(&key("index.html"), page("v2"));
+    until(async || body(&one, "index.html").await == "v2").await;
+    redis.cont();
+    until(async || two.metric("callboard_redis_listening", &[]).await == 1.0).await;
+    // Redis still has the old one, and has it be younger than five minutes.
+    until(async || body(&two, "index.html").await == "v2").await;
+    assert_eq!(body(&one, "index.html").await, "v2");
+    until(async || body(&replica(&store, &redis, UNWATCHED).await, "index.html").await == "v2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_redis_has_of_a_site_that_was_idle_is_served_after_a_look() {
+    let (store, redis) = (site(), Redis::plain());
+    let [one, two] = replicas(&store, &redis, "publishCheck: 10s").await;
+    body(&one, "index.html").await;
+    until(async || store.gets_of(&key("techdocs_metadata.json")) > 0).await;
+    written(&one).await;
+    for file in ["index.html", "techdocs_metadata.json"] {
+        store.set(&key(file), page("v2"));
+    }
+    two.hand.advance(Duration::from_secs(240));
+    assert_eq!(body(&two, "index.html").await, "v2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_boards_an_old_fetch_is_not_served_what_is_known_to_be_old() {
+    let store = Scripted::held(page("v1"));
+    let redis = Redis::plain();
+    let [one, two] = replicas(&store, &redis, UNWATCHED).await;
+    // One that was asked for before the page changed, and takes its time on the way back.
+    store.hold_answers(true);
+    let early = tokio::spawn(one.get(&format!("{SITE}/index.html")).send());
+    store.gate.add_permits(1);
+    until(async || store.held_answers() == 1).await;
+    store.hold_answers(false);
+    store.now(page("v2"));
+    store.gate.add_permits(10);
+    redis.command::<()>(&["FLUSHALL"]);
+    assert_eq!(body(&two, "index.html").await, "v2");
+    let late = tokio::spawn(one.get(&format!("{SITE}/index.html")).send());
+    until(async || one.metric("http_server_active_requests", &["GET"]).await == 2.0).await;
+    written(&two).await;
+    store.release_answers();
+    assert_eq!(late.await.unwrap().unwrap().text().await.unwrap(), "v2");
+    early.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn callboards_of_different_storages_share_nothing_on_one_redis() {
     let redis = Redis::plain();
     let section = format!("  cache: {{ redis: {} }}\n", redis.config());

@@ -12,17 +12,6 @@ use super::load::{Field, record_context};
 use super::write::millis;
 use crate::redis::Heard;
 
-/// Whose turn it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cache) enum Turn {
-    /// Ours, and nobody else's for as long as was asked for.
-    Ours,
-    /// Another's, who took it so that it lasts for this much longer.
-    Others(Duration),
-    /// Redis gave no answer.
-    Unavailable,
-}
-
 impl Shared {
     /// The small value of this name that the first replica has set; `proposed`, where that is this one. `None` where Redis
     /// gave no answer, or one that is no good.
@@ -42,21 +31,17 @@ impl Shared {
         }
     }
 
-    /// Asks for the next turn at something, which lasts for so long; `id` is who asks. Whose turn it is already keeps it:
-    /// it may have got nowhere.
-    pub(in crate::cache) async fn take_turn(&self, name: &str, id: u128, for_: Duration) -> Turn {
+    /// Takes the next turn at something, for so long, unless another has it; `id` is who asks. Where Redis gives no answer
+    /// it is anyone's.
+    pub(in crate::cache) async fn take_turn(&self, name: &str, id: u128, for_: Duration) -> bool {
         let turn = self.core.names.turn(name);
         let id = format!("{id:032x}");
         let mut commands = pipe();
         commands.cmd("SET").arg(&turn).arg(&id).arg("NX").arg("PX").arg(millis(for_)).ignore();
         commands.cmd("GET").arg(&turn);
-        commands.cmd("PTTL").arg(&turn);
-        match self.core.run::<(Option<String>, i64)>(&commands).await {
-            Ok((Some(whose), left)) if whose != id => {
-                Turn::Others(Duration::from_millis(u64::try_from(left).unwrap_or_default()))
-            }
-            Ok(_) => Turn::Ours,
-            Err(_) => Turn::Unavailable,
+        match self.core.run::<(Option<String>,)>(&commands).await {
+            Ok((Some(whose),)) => whose == id,
+            Ok((None,)) | Err(_) => true,
         }
     }
 

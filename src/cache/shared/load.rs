@@ -26,6 +26,10 @@ pub(in crate::cache) enum Loaded {
     Unavailable,
 }
 
+/// Redis gave no answer, which says nothing of what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cache) struct NoAnswer;
+
 /// Why there is no document.
 #[derive(Debug)]
 enum Missed {
@@ -138,20 +142,21 @@ impl Core {
     }
 
     /// Looks for a small value. Returns also what was judged where it is to be discarded.
-    pub(super) async fn record(&self, name: &str) -> (Option<Bytes>, Option<Vec<u8>>) {
+    pub(super) async fn record(&self, name: &str) -> Result<(Option<Bytes>, Option<Vec<u8>>), NoAnswer> {
         let stored = self.names.record(name);
         let mut commands = pipe();
         commands.cmd("GET").arg(&stored);
         let (sealed, reason) = match self.ask::<(Field,)>(&commands).await {
             Ok((Some(sealed),)) => match self.seal.judge(&record_context(name), &sealed) {
-                Ok(value) => return (Some(Bytes::copy_from_slice(value)), None),
+                Ok(value) => return Ok((Some(Bytes::copy_from_slice(value)), None)),
                 Err(reason) => (sealed, reason),
             },
             Err(Missed::Bad(reason)) => (Vec::new(), reason),
-            Ok((None,)) | Err(_) => return (None, None),
+            Ok((None,)) => return Ok((None, None)),
+            Err(_) => return Err(NoAnswer),
         };
         self.is_bad(&stored, reason);
-        (None, Some(sealed))
+        Ok((None, Some(sealed)))
     }
 
     async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Missed> {

@@ -13,12 +13,15 @@ mod load;
 mod names;
 mod queue;
 mod seal;
+mod unsaid;
 mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use redis::pipe;
+use tokio::time::timeout;
 
 use crate::docs::StorageKey;
 use crate::redis::Client;
@@ -30,14 +33,15 @@ pub use body::Unpacker;
 pub use header::Header;
 pub use seal::Seal;
 
-pub(super) use agree::Turn;
 pub(super) use header::Confirmation;
 pub(super) use lease::{Lease, LeaseGuard, Waited};
-pub(super) use load::Loaded;
+pub(super) use load::{Loaded, NoAnswer};
 pub(super) use queue::QueueBounds;
+pub(super) use unsaid::Unsaid;
 
 use names::Names;
 use queue::{Full, Queue};
+use unsaid::Notes;
 use write::{Operation, Work};
 
 /// The field of a document's hash that holds its [`Header`], sealed.
@@ -77,6 +81,7 @@ struct Core {
     names: Names,
     expire_after: Duration,
     max_object_bytes: u64,
+    unsaid: Notes,
     instruments: Arc<Instruments>,
 }
 
@@ -101,6 +106,7 @@ impl Shared {
             names: Names::new(&options.key_prefix),
             expire_after: options.expire_after,
             max_object_bytes: options.max_object_bytes,
+            unsaid: Notes::default(),
             instruments: Arc::clone(&instruments),
         });
         let writer = Arc::clone(&core);
@@ -113,7 +119,11 @@ impl Shared {
 
     /// Looks for `key`. Where Redis has the version that is `held` already, its body stays there.
     pub(super) async fn load(&self, key: &StorageKey, held: Option<&ObjectMeta>) -> Loaded {
-        let (loaded, discard) = self.core.load(key, held).await;
+        // One that answers each command just in time must not have a reader wait for all of them.
+        let patience = self.core.client.options().read_timeout * 2;
+        let Ok((loaded, discard)) = timeout(patience, self.core.load(key, held)).await else {
+            return Loaded::Unavailable;
+        };
         if let Some(judged) = discard {
             let bytes = judged.as_ref().map_or(0, Vec::len);
             self.discard(&self.core.names.document(key), Work::Discard { key: key.clone(), judged }, bytes);
@@ -164,14 +174,14 @@ impl Shared {
         self.push(&self.core.names.document(key), Work::Disown { key: key.clone(), meta }, None);
     }
 
-    /// A small value that [`Shared::keep_record`] has kept; `None` also where Redis gave no answer.
-    pub(super) async fn record(&self, name: &str) -> Option<Bytes> {
-        let (value, discard) = self.core.record(name).await;
+    /// A small value that [`Shared::keep_record`] has kept.
+    pub(super) async fn record(&self, name: &str) -> Result<Option<Bytes>, NoAnswer> {
+        let (value, discard) = self.core.record(name).await?;
         if let Some(judged) = discard {
             let bytes = judged.len();
             self.discard(&self.core.names.record(name), Work::DiscardRecord { name: name.to_owned(), judged }, bytes);
         }
-        value
+        Ok(value)
     }
 
     /// Has a small value kept for so long.
@@ -183,9 +193,24 @@ impl Shared {
         }
     }
 
-    /// Has a message published, for all that [`Shared::listen`].
-    pub(super) fn tell(&self, message: Bytes) {
-        self.push(&self.core.names.channel(), Work::Nothing, Some(message));
+    /// Has a message about a site, or about all where it has no name, published for all that [`Shared::listen`].
+    pub(super) fn tell(&self, site: &str, message: Bytes) {
+        self.push(&self.core.names.channel(), Work::Tell { site: site.into() }, Some(message));
+    }
+
+    /// About which sites something was written or said that Redis did not take, once it answers again; nothing before.
+    pub(super) async fn unsaid(&self) -> Option<Unsaid> {
+        if self.core.unsaid.is_empty() {
+            return None;
+        }
+        let mut ping = pipe();
+        ping.cmd("PING").ignore();
+        self.core.run::<()>(&ping).await.ok().map(|()| self.core.unsaid.take())
+    }
+
+    /// Waits until all that was to be written is, but not longer than `patience`.
+    pub(super) async fn flush(&self, patience: Duration) {
+        let _ = timeout(patience, self.queue.idle()).await;
     }
 
     /// What messages and other values are to be sealed with.
@@ -201,15 +226,23 @@ impl Shared {
         }
     }
 
-    /// Queues what is small. What finds no place even so is counted, and lost.
+    /// Queues what is small. What finds no place even so is counted, and noted.
     fn push(&self, name: &str, work: Work, tell: Option<Bytes>) {
-        if self.queue.push(name, Operation { work, tell }).is_err() {
+        if let Err(Full(operation)) = self.queue.push(name, Operation { work, tell }) {
             self.core.written(SharedWrite::Dropped);
+            self.core.not_said(&operation);
         }
     }
 }
 
 impl Core {
+    /// Notes that others have not been told, where there was something to tell.
+    fn not_said(&self, Operation { work, tell }: &Operation) {
+        if tell.is_some() {
+            self.unsaid.add(work.site());
+        }
+    }
+
     fn written(&self, result: SharedWrite) {
         self.instruments.shared_tier.written(result);
     }

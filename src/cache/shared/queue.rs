@@ -28,6 +28,7 @@ pub(super) struct Queue<T> {
     lanes: Vec<mpsc::Sender<Queued<T>>>,
     places: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    operations: usize,
     reserved: usize,
     instruments: Arc<Instruments>,
 }
@@ -75,6 +76,7 @@ impl<T: Send + 'static> Queue<T> {
             lanes: lanes.collect(),
             places: Arc::new(Semaphore::new(bounds.operations)),
             bytes: Arc::new(Semaphore::new(bounds.bytes)),
+            operations: bounds.operations,
             reserved: bounds.operations / RESERVED_SHARE,
             instruments,
         }
@@ -108,10 +110,9 @@ impl<T: Send + 'static> Queue<T> {
     }
 
     /// Waits until nothing is queued or under way.
-    #[cfg(test)]
-    pub(super) async fn idle(&self, bounds: QueueBounds) {
-        let all = u32::try_from(bounds.operations).unwrap();
-        let _places = self.places.acquire_many(all).await.unwrap();
+    pub(super) async fn idle(&self) {
+        let all = u32::try_from(self.operations).unwrap_or(u32::MAX);
+        let _places = self.places.acquire_many(all).await;
     }
 
     fn lane(&self, name: &str) -> Option<&mpsc::Sender<Queued<T>>> {

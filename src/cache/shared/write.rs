@@ -89,13 +89,30 @@ pub(super) enum Work {
         key: StorageKey,
         token: String,
     },
-    Nothing,
+    /// Only something to be told of.
+    Tell {
+        site: Box<str>,
+    },
 }
 
 /// What became of it, where that counts.
 type Written = Result<Option<SharedWrite>, Failure>;
 
 impl Work {
+    /// The site that it is about; none where it is about all.
+    pub(super) fn site(&self) -> &str {
+        match self {
+            Self::Store { key, .. }
+            | Self::Renew { key, .. }
+            | Self::Remove { key }
+            | Self::Disown { key, .. }
+            | Self::Discard { key, .. }
+            | Self::Release { key, .. } => key.site(),
+            Self::DiscardRecord { name, .. } | Self::Keep { name, .. } => name,
+            Self::Tell { site } => site,
+        }
+    }
+
     /// The same, but for a body that can be done without.
     pub(super) fn without_body(self) -> Self {
         match self {
@@ -107,12 +124,20 @@ impl Work {
 
 impl Core {
     pub(super) async fn carry_out(&self, Operation { work, tell }: Operation) {
-        self.note(self.work_off(work).await);
+        // Held for as long as others may have to be told later.
+        let site = tell.is_some().then(|| Box::<str>::from(work.site()));
+        let written = self.work_off(work).await;
+        let mut is_said = written.is_ok();
+        self.note(written);
         if let Some(message) = tell {
             let mut commands = pipe();
             commands.cmd("PUBLISH").arg(self.names.channel()).arg(message.as_ref()).ignore();
             let told = self.client.run::<()>(&commands).await;
+            is_said &= told.is_ok();
             self.note(told.map(|()| None));
+        }
+        if let Some(site) = site.filter(|_| !is_said) {
+            self.unsaid.add(&site);
         }
     }
 
@@ -146,7 +171,7 @@ impl Core {
             Work::Release { key, token } => {
                 self.script::<i64>(RELEASE, &self.names.lease(&key), &[token.as_bytes()]).await.map(|_| None)
             }
-            Work::Nothing => Ok(None),
+            Work::Tell { .. } => Ok(None),
         }
     }
 
@@ -168,7 +193,7 @@ impl Core {
         }
     }
 
-    /// Writes a document; where that fails, none is left rather than an older one.
+    /// Writes a document; where Redis refuses it, none is left rather than an older one.
     async fn store(&self, key: &StorageKey, meta: ObjectMeta, body: Bytes, confirmation: Confirmation) -> Written {
         let name = self.names.document(key);
         if body.len() as u64 > self.max_object_bytes {

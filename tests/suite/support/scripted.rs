@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use callboard::docs::StorageKey;
 use callboard::http::etag::ETag;
 use callboard::storage::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
 use futures_util::{StreamExt, stream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// Bytes of a piece of a body.
 pub const PIECE: usize = 64 * 1024;
@@ -42,6 +42,9 @@ pub struct Scripted {
     /// What a listing is answered with; nothing means that there is nothing.
     listing: Mutex<Option<StoreError>>,
     pieces: Arc<AtomicUsize>,
+    holds_answers: AtomicBool,
+    held_answers: AtomicUsize,
+    arrivals: Notify,
     /// Gets wait for a permit each, so that a test can hold them.
     pub gate: Arc<Semaphore>,
 }
@@ -57,6 +60,9 @@ impl Scripted {
             most_running: AtomicUsize::new(0),
             listing: Mutex::default(),
             pieces: Arc::default(),
+            holds_answers: AtomicBool::new(false),
+            held_answers: AtomicUsize::new(0),
+            arrivals: Notify::new(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         })
     }
@@ -90,6 +96,21 @@ impl Scripted {
     /// How often the object of this key was asked for.
     pub fn gets_of(&self, key: &str) -> usize {
         self.gets_by_key.lock().unwrap().get(key).copied().unwrap_or_default()
+    }
+
+    /// From now on what a get answers is decided when it is asked, and held on its way back.
+    pub fn hold_answers(&self, hold: bool) {
+        self.holds_answers.store(hold, Ordering::SeqCst);
+    }
+
+    /// How many answers are on their way.
+    pub fn held_answers(&self) -> usize {
+        self.held_answers.load(Ordering::SeqCst)
+    }
+
+    /// Lets all answers that are held arrive.
+    pub fn release_answers(&self) {
+        self.arrivals.notify_waiters();
     }
 
     /// How many pieces of bodies were taken, of [`PIECE`] bytes each.
@@ -138,7 +159,13 @@ impl DocStore for Scripted {
         let _running = Running::start(self);
         self.gate.acquire().await.unwrap().forget();
         self.gate.add_permits(usize::from(self.gate.available_permits() > 1_000_000));
-        let (bytes, tag) = match self.deed(key) {
+        let deed = self.deed(key);
+        if self.holds_answers.load(Ordering::SeqCst) {
+            let arrival = self.arrivals.notified();
+            self.held_answers.fetch_add(1, Ordering::SeqCst);
+            arrival.await;
+        }
+        let (bytes, tag) = match deed {
             Deed::Give(bytes, tag) => (bytes, tag),
             Deed::Fail(error) => return Err(error),
             Deed::Panic => panic!("a fetch that dies, on purpose"),

@@ -41,7 +41,7 @@ impl Rig {
 
     /// Waits until all that was to be written has been.
     async fn written(&self) {
-        self.shared.queue.idle(BOUNDS).await;
+        self.shared.queue.idle().await;
     }
 
     async fn store(&self, file: &str, tag: &str, body: &Bytes) {

@@ -21,7 +21,7 @@ async fn what_is_told_is_told_after_the_write() {
     rig.shared.remove(&key("a.png"), Some(Bytes::from_static(b"removed")));
     assert_eq!(told.next().await.unwrap().get_payload_bytes(), b"removed");
     assert_eq!(rig.load("a.png").await, Loaded::Nothing);
-    rig.shared.tell(Bytes::from_static(b"alone"));
+    rig.shared.tell("shop", Bytes::from_static(b"alone"));
     assert_eq!(told.next().await.unwrap().get_payload_bytes(), b"alone");
     fill(&rig.server).await;
     rig.shared.store(&key("a.png"), meta("a", &body), body, confirmed(1), Some(Bytes::from_static(b"refused")));
@@ -108,7 +108,7 @@ async fn a_cluster_takes_all_of_it() {
     rig.shared.keep_record("site", Bytes::from_static(b"17"), Duration::from_secs(60));
     rig.shared.remove(&key("a.png"), Some(Bytes::from_static(b"removed")));
     rig.written().await;
-    assert_eq!(rig.shared.record("site").await.unwrap(), "17");
+    assert_eq!(rig.shared.record("site").await.unwrap().unwrap(), "17");
     assert_eq!(rig.load("a.png").await, Loaded::Nothing);
     rig.counted(r#"writes_total{result="renewed"} 1"#);
     rig.counted(r#"writes_total{result="failed"} 0"#);
@@ -121,7 +121,7 @@ async fn what_waits_is_written_also_after_the_tier_is_gone() {
     for number in 0..10 {
         other.store(&key(&format!("{number}.html")), meta("a", &text(500)), text(500), confirmed(1), None);
     }
-    other.tell(Bytes::new());
+    other.tell("shop", Bytes::new());
     drop(other);
     for number in 0..10 {
         while !rig.has(&format!("{number}.html")).await {}
@@ -135,7 +135,7 @@ async fn without_redis_nothing_is_found_and_nothing_waits_for_ever() {
     rig.server.stop();
     assert_eq!(rig.load("index.html").await, Loaded::Unavailable);
     assert!(matches!(rig.shared.lease(&key("index.html"), Duration::from_secs(1)).await, Lease::Unavailable));
-    assert_eq!(rig.shared.record("site").await, None);
+    assert_eq!(rig.shared.record("site").await, Err(NoAnswer));
     rig.store("index.html", "b", &text(500)).await;
     rig.counted(r#"load_duration_seconds_count{result="unavailable"} 1"#);
     rig.counted(r#"writes_total{result="failed"} 1"#);
