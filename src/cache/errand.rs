@@ -34,12 +34,22 @@ pub(super) enum Errand {
     Check,
 }
 
+/// What Redis has of a document.
+enum Promoted {
+    /// What will do.
+    Fit(Landed),
+    /// What storage has to confirm.
+    Unfit(Arc<Entry>),
+    /// Nothing that is not held already.
+    Nothing,
+}
+
 impl DocCache {
     /// One fetch for all who wait.
     pub(super) async fn run(self: Arc<Self>, key: StorageKey, errand: Errand, rumour: Rumour) -> Landing {
         let site = self.site_of(&key).await;
         if errand == Errand::Check {
-            return self.ask_storage(key, errand, &site, &rumour).await;
+            return self.ask_storage(key, errand, None, &site, &rumour).await;
         }
         let landing = self.ask_tiers(key, errand, &site, &rumour).await;
         // Somebody reads it: if there is something in it, it is looked at from now on.
@@ -60,18 +70,24 @@ impl DocCache {
             return Ok(Landed { entry: found.entry, outcome: found.outcome });
         }
         let mut lease = None;
+        let mut known = held.clone();
         if let Some(shared) = &self.shared {
-            if let Some(landed) = self.ask_redis(shared, &key, held.as_ref(), site, rumour).await {
-                return Ok(landed);
+            match self.ask_redis(shared, &key, held.as_ref(), site, rumour).await {
+                Promoted::Fit(landed) => return Ok(landed),
+                Promoted::Unfit(entry) => known = Some(entry),
+                Promoted::Nothing => {}
             }
             if held.is_none() && errand == Errand::Reader {
-                match self.ask_for_lease(shared, &key, site, rumour).await {
-                    Ok(ours) => lease = ours,
-                    Err(landed) => return Ok(landed),
+                let (ours, promoted) = self.ask_for_lease(shared, &key, site, rumour).await;
+                lease = ours;
+                match promoted {
+                    Promoted::Fit(landed) => return Ok(landed),
+                    Promoted::Unfit(entry) => known = Some(entry),
+                    Promoted::Nothing => {}
                 }
             }
         }
-        let landing = self.ask_storage(key, errand, site, rumour).await;
+        let landing = self.ask_storage(key, errand, known, site, rumour).await;
         // Not before what was fetched is on its way to Redis.
         drop(lease);
         landing
@@ -93,7 +109,7 @@ impl DocCache {
         held: Option<&Arc<Entry>>,
         site: &Arc<Site>,
         rumour: &Rumour,
-    ) -> Option<Landed> {
+    ) -> Promoted {
         let epoch = self.hearing.epoch();
         let body_held = held.filter(|entry| matches!(entry.content, Content::Body(_))).map(|entry| &entry.meta);
         let loaded = shared.load(key, body_held).await;
@@ -107,7 +123,7 @@ impl DocCache {
         loaded: Loaded,
         (site, heard_since): (&Arc<Site>, Epoch),
         rumour: &Rumour,
-    ) -> Option<Landed> {
+    ) -> Promoted {
         let from = |Confirmation { at, generation }| Provenance {
             confirmed_at: at,
             site: Arc::clone(site),
@@ -119,9 +135,9 @@ impl DocCache {
                 Entry::document(key, meta, body, from(confirmation))
             }
             // What is doubted by name here has to be confirmed by storage.
-            (Loaded::Same(_), Some(held)) if held.heard_since == Epoch::NEVER => return None,
+            (Loaded::Same(_), Some(held)) if held.heard_since == Epoch::NEVER => return Promoted::Nothing,
             (Loaded::Same(confirmation), Some(held)) => held.confirmed(from(confirmation)),
-            (Loaded::Same(_), None) | (Loaded::Nothing | Loaded::Unavailable, _) => return None,
+            (Loaded::Same(_), None) | (Loaded::Nothing | Loaded::Unavailable, _) => return Promoted::Nothing,
         };
         if let Some(generation) = self.believable(entry.generation.number()) {
             site.raise(generation);
@@ -136,50 +152,55 @@ impl DocCache {
             }
             Freshness::Expired { .. } => None,
         };
-        if outcome.is_some() || held.is_none_or(|held| held.confirmed_at < entry.confirmed_at) {
-            self.memory.put(key.clone(), Arc::clone(&entry));
-            site.is_published(now);
+        if outcome.is_none() && held.is_some_and(|held| held.confirmed_at >= entry.confirmed_at) {
+            return Promoted::Nothing;
         }
-        outcome.map(|outcome| Landed { entry, outcome })
+        self.memory.put(key.clone(), Arc::clone(&entry));
+        site.is_published(now);
+        match outcome {
+            Some(outcome) => Promoted::Fit(Landed { entry, outcome }),
+            None => Promoted::Unfit(entry),
+        }
     }
 
-    /// Waits, for a while, for another replica that fetches the same document; else the lease to fetch it, as far as Redis
-    /// gives one.
+    /// Waits, for a while, for another replica that fetches the same document, and takes what that has brought; else the
+    /// lease to fetch it, as far as Redis gives one.
     async fn ask_for_lease(
         &self,
         shared: &Arc<Shared>,
         key: &StorageKey,
         site: &Arc<Site>,
         rumour: &Rumour,
-    ) -> Result<Option<LeaseGuard>, Landed> {
+    ) -> (Option<LeaseGuard>, Promoted) {
         let epoch = self.hearing.epoch();
         match shared.lease(key, LEASE).await {
             Lease::Mine(lease) => {
                 // Whoever had it before may have come back between our look and our asking.
                 let loaded = shared.load(key, None).await;
-                self.promote(key, None, loaded, (site, epoch), rumour).map_or(Ok(Some(lease)), Err)
+                (Some(lease), self.promote(key, None, loaded, (site, epoch), rumour))
             }
-            Lease::Unavailable => Ok(None),
+            Lease::Unavailable => (None, Promoted::Nothing),
             Lease::Others => {
                 let is_wanted = |found: Confirmation| found.generation >= site.generation();
                 match shared.wait(key, None, is_wanted, PATIENCE_WITH_LEASE).await {
-                    Waited::Loaded(loaded) => {
-                        self.promote(key, None, loaded, (site, epoch), rumour).map_or(Ok(None), Err)
-                    }
-                    Waited::Free | Waited::TimedOut | Waited::Unavailable => Ok(None),
+                    Waited::Loaded(loaded) => (None, self.promote(key, None, loaded, (site, epoch), rumour)),
+                    Waited::Free | Waited::TimedOut | Waited::Unavailable => (None, Promoted::Nothing),
                 }
             }
         }
     }
 
+    /// Asks storage, which may only have to confirm what is `known`.
     async fn ask_storage(
         self: &Arc<Self>,
         key: StorageKey,
         errand: Errand,
+        known: Option<Arc<Entry>>,
         site: &Arc<Site>,
         rumour: &Rumour,
     ) -> Landing {
-        let held = self.memory.get(&key);
+        // Memory may be too full to hold for long what has been found in Redis just now.
+        let held = self.memory.get(&key).or(known);
         let known = held.as_ref().and_then(|entry| entry.meta.etag.as_ref());
         // What storage says is true of no later time than this.
         let mut from = Provenance {
