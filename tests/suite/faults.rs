@@ -58,7 +58,7 @@ impl Pair {
     async fn start(redis: Redis) -> Self {
         let store = Scripted::new(Deed::Give(Bytes::from_static(b"{}"), "v1"));
         let pages: Arc<[Page]> = (0..PAGES)
-            .map(|page| (format!("{page}.html"), Bytes::from(format!("page {page} ").repeat(3000))))
+            .map(|page| (format!("{page}.html"), Bytes::from(format!("page {page} ").repeat(5000))))
             .collect();
         let section = format!(
             "  cache: {{ {RESTLESS}, memory: {{ maxBytes: 1MiB }}, maxObjectBytes: 256KiB, redis: {} }}\n\
