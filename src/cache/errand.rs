@@ -1,13 +1,12 @@
 //! What a flight does for all who wait for it: Redis, then storage, then both tiers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::entry::{Failure, Provenance};
 use super::flight::{Rumour, Wanted};
 use super::freshness::{Excuse, Freshness};
-use super::hearing::Epoch;
-use super::shared::{Confirmation, Lease, LeaseGuard, Loaded, Record, Shared, Waited};
+use super::promote::Promoted;
+use super::shared::{Confirmation, Loaded, Shared};
 use super::site::{Learned, Site, Version};
 use super::{Content, DocCache, Entry, Landed, Landing};
 use crate::chain::chain;
@@ -15,13 +14,6 @@ use crate::docs::StorageKey;
 use crate::http::cache_status::CacheOutcome;
 use crate::storage::{StoreError, Whole};
 use crate::telemetry::SiteLook;
-
-/// How long a replica that fetches a document for the first time keeps the others from doing the same, unless it is done
-/// before; then it has probably died.
-const LEASE: Duration = Duration::from_secs(5);
-
-/// How long the others wait for it: longer than even a slow store takes, shorter than readers wait.
-const PATIENCE_WITH_LEASE: Duration = Duration::from_secs(4);
 
 /// Whom a flight is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +39,7 @@ impl DocCache {
     ) -> Landing {
         let site = self.site_of(&key).await;
         if errand == Errand::Check {
-            return self.ask_storage(key, errand, &site, &rumour, &wanted).await;
+            return self.ask_storage(key, errand, None, &site, &rumour, &wanted).await;
         }
         let landing = self.ask_tiers(key, errand, &site, &rumour, &wanted).await;
         if errand != Errand::Leisure {
@@ -70,23 +62,26 @@ impl DocCache {
         if let Some(found) = held.clone().and_then(|entry| self.judged_fresh(entry, self.clock.now())) {
             return Ok(Landed { entry: found.entry, outcome: found.outcome });
         }
-        let mut lease = None;
+        let (mut lease, mut known) = (None, held.clone());
         if let Some(shared) = &self.shared {
             let loaded = self.ask_redis(shared, &key, held.as_ref()).await;
             let is_answer = loaded != Loaded::Unavailable;
-            if let Some(landed) = self.promote(&key, held.as_ref(), loaded, site, rumour)
-                && let Some(landed) = self.once_watched(&key, landed).await
-            {
-                return Ok(landed);
+            match self.promote(&key, held.as_ref(), loaded, site, rumour).await {
+                Promoted::Fit(landed) => return Ok(landed),
+                Promoted::Unfit(entry) => known = Some(entry),
+                Promoted::Nothing => {}
             }
             if held.is_none() && is_answer && errand == Errand::Reader {
-                match self.ask_for_lease(shared, &key, site, rumour).await {
-                    Ok(ours) => lease = ours,
-                    Err(landed) => return Ok(landed),
+                let (ours, promoted) = self.ask_for_lease(shared, &key, site, rumour).await;
+                lease = ours;
+                match promoted {
+                    Promoted::Fit(landed) => return Ok(landed),
+                    Promoted::Unfit(entry) => known = Some(entry),
+                    Promoted::Nothing => {}
                 }
             }
         }
-        let landing = self.ask_storage(key, errand, site, rumour, wanted).await;
+        let landing = self.ask_storage(key, errand, known, site, rumour, wanted).await;
         // Not before what was fetched is on its way to Redis.
         drop(lease);
         landing
@@ -99,120 +94,18 @@ impl DocCache {
         site
     }
 
-    /// What Redis has of a document; not its body, where that is held.
-    async fn ask_redis(&self, shared: &Shared, key: &StorageKey, held: Option<&Arc<Entry>>) -> Loaded {
-        let body_held = held.filter(|entry| matches!(entry.content, Content::Body(_))).map(|entry| &entry.meta);
-        shared.load(key, body_held).await
-    }
-
-    /// What Redis has of a document, where that will do. What will not do is held all the same: storage may only have to
-    /// confirm it.
-    fn promote(
-        self: &Arc<Self>,
-        key: &StorageKey,
-        held: Option<&Arc<Entry>>,
-        loaded: Loaded,
-        site: &Arc<Site>,
-        rumour: &Rumour,
-    ) -> Option<Landed> {
-        let entry = self.entry_of(key, held, loaded, site)?;
-        site.raise(entry.generation);
-        let entry = Arc::new(if rumour.is_of_another_than(entry.version()) { entry.doubted() } else { entry });
-        let now = self.clock.now();
-        let outcome = match self.freshness(&entry, now) {
-            Freshness::Fresh(_) => Some(CacheOutcome::Redis),
-            Freshness::Expired { excuse: Excuse::WhileRevalidating, .. } if held.is_none() => {
-                Some(CacheOutcome::Updating)
-            }
-            Freshness::Expired { .. } => None,
-        };
-        if outcome.is_some() || held.is_none_or(|held| held.confirmed_at < entry.confirmed_at) {
-            self.memory.put(key.clone(), Arc::clone(&entry));
-            site.is_published(now);
-            self.visited(site);
-        }
-        outcome.map(|outcome| Landed { entry, outcome })
-    }
-
-    /// The entry that Redis has, unless it is none or what is held here is worth more.
-    fn entry_of(&self, key: &StorageKey, held: Option<&Arc<Entry>>, loaded: Loaded, site: &Arc<Site>) -> Option<Entry> {
-        let confirmation = match &loaded {
-            Loaded::Document(Record { confirmation, .. }) | Loaded::Same(confirmation) => *confirmation,
-            Loaded::Nothing | Loaded::Unavailable => return None,
-        };
-        // What was confirmed before others were lost may be what one of them would have told of.
-        let is_certain = confirmation.at >= self.hearing.back_at();
-        let from = Provenance {
-            confirmed_at: confirmation.at,
-            site: Arc::clone(site),
-            generation: self.believable(confirmation.generation.number())?,
-            heard_since: if is_certain { self.hearing.epoch() } else { Epoch::NEVER },
-        };
-        match (loaded, held) {
-            // An older version, of which nobody has told Redis yet that it is.
-            (Loaded::Document(Record { meta, .. }), Some(held))
-                if held.confirmed_at > from.confirmed_at && !held.is_version(Some(&meta)) =>
-            {
-                None
-            }
-            (Loaded::Document(Record { meta, body, .. }), _) => Some(Entry::document(key, meta, body, from)),
-            // What is doubted by name here has to be confirmed by storage.
-            (Loaded::Same(_), Some(held)) if held.heard_since == Epoch::NEVER => None,
-            (Loaded::Same(_), Some(held)) => Some(held.confirmed(from)),
-            _ => None,
-        }
-    }
-
-    /// What Redis had, if it will still do once its site has been looked at, which nobody here may have done for long.
-    async fn once_watched(self: &Arc<Self>, key: &StorageKey, landed: Landed) -> Option<Landed> {
-        let site = &landed.entry.site;
-        if !site.is_unwatched(self.clock.now(), self.options.publish_check) {
-            return Some(landed);
-        }
-        // The look at the site is this very fetch, from storage.
-        if key.is_metadata() {
-            return None;
-        }
-        self.look_now(site).await;
-        self.judged_fresh(Arc::clone(&landed.entry), self.clock.now()).map(|_| landed)
-    }
-
-    /// Waits, for a while, for another replica that fetches the same document; else the lease to fetch it, as far as Redis
-    /// gives one.
-    async fn ask_for_lease(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
-        key: &StorageKey,
-        site: &Arc<Site>,
-        rumour: &Rumour,
-    ) -> Result<Option<LeaseGuard>, Landed> {
-        match shared.lease(key, LEASE).await {
-            Lease::Mine(lease) => {
-                // Whoever had it before may have come back between our look and our asking.
-                let loaded = shared.load(key, None).await;
-                self.promote(key, None, loaded, site, rumour).map_or(Ok(Some(lease)), Err)
-            }
-            Lease::Unavailable => Ok(None),
-            Lease::Others => {
-                let before = self.clock.now().minus(self.options.fresh_for);
-                let is_wanted = |found: Confirmation| found.generation >= site.generation() && found.at > before;
-                match shared.wait(key, None, is_wanted, PATIENCE_WITH_LEASE).await {
-                    Waited::Loaded(loaded) => self.promote(key, None, loaded, site, rumour).map_or(Ok(None), Err),
-                    Waited::Free | Waited::TimedOut | Waited::Unavailable => Ok(None),
-                }
-            }
-        }
-    }
-
+    /// Asks storage, which may only have to confirm what is `known`.
     async fn ask_storage(
         self: &Arc<Self>,
         key: StorageKey,
         errand: Errand,
+        known: Option<Arc<Entry>>,
         site: &Arc<Site>,
         rumour: &Rumour,
         wanted: &Wanted,
     ) -> Landing {
-        let held = self.memory.get(&key);
+        // Memory may be too full to hold for long what has been found in Redis just now.
+        let held = self.memory.get(&key).or(known);
         let known = held.as_ref().and_then(|entry| entry.meta.etag.as_ref());
         // What storage says is true of no later time than this.
         let mut from = Provenance {

@@ -6,7 +6,7 @@
 //! 1. [`DocCache::fresh`]: memory, by the rules in `freshness.rs`; `sites.rs` and `site.rs` know which publish of a site is
 //!    the newest, `watch.rs` looks;
 //! 2. [`DocCache::fetch`]: an old copy where the rules excuse it, else one flight (`flight.rs`) for all who wait;
-//! 3. the flight's errand (`errand.rs`): Redis, then storage, then both tiers;
+//! 3. the flight's errand (`errand.rs`): Redis (`promote.rs`), then storage, then both tiers;
 //! 4. `replicas.rs`: what one replica finds, the others hear, and doubt what they hold.
 //!
 //! Beside readers there are operators, who purge (`purge.rs`) and warm (`warm.rs`), and clouds that tell of changed objects
@@ -20,6 +20,7 @@ mod generation;
 mod hearing;
 mod memory;
 mod options;
+mod promote;
 mod purge;
 mod replicas;
 pub mod shared;

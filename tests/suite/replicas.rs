@@ -81,6 +81,34 @@ async fn what_one_fetched_the_others_have_with_its_true_age() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_form_of_redis_is_shared_through() {
+    for (form, redis) in [
+        ("plain", Redis::plain()),
+        ("ACL", Redis::acl("docs", "secret")),
+        ("TLS", Redis::tls(false)),
+        ("TLS with the client's certificate", Redis::tls(true)),
+        ("cluster", Redis::cluster()),
+        ("cluster with TLS", Redis::cluster_tls()),
+        ("sentinel", Redis::sentinel()),
+    ] {
+        let store = site();
+        let [one, two] = replicas(&store, &redis, UNWATCHED).await;
+        for file in ["index.html", "guide.html"] {
+            assert_eq!(body(&one, file).await, "v1", "{form}");
+            written(&one).await;
+            let (body, how) = read(&two, file).await;
+            assert!(body == "v1" && how.ends_with("detail=redis"), "{form}: {body} {how}");
+            assert_eq!(store.gets_of(&key(file)), 1, "{form}");
+        }
+        store.set(&key("index.html"), page("v2"));
+        one.hand.advance(Duration::from_secs(400));
+        assert_eq!(body(&one, "index.html").await, "v2", "{form}");
+        // By the clock of the other it is fresh yet: it has been told.
+        until(async || body(&two, "index.html").await == "v2").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_begins_with_what_redis_has() {
     let (store, redis) = (site(), Redis::plain());
     let one = replica(&store, &redis, UNWATCHED).await;

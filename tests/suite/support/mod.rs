@@ -5,6 +5,7 @@ pub mod ailing;
 pub mod backstage;
 pub mod bucket;
 pub mod h2;
+pub mod load;
 pub mod otlp;
 pub mod pki;
 pub mod program;
@@ -34,7 +35,7 @@ pub const SITE: &str = "/static/docs/default/component/shop";
 pub struct Callboard {
     pub address: SocketAddr,
     pub admin: SocketAddr,
-    /// Moves its clock.
+    /// Moves its clock, where that is not the machine's.
     pub hand: Hand,
     pub backstage: Backstage,
     /// The published folder.
@@ -64,7 +65,7 @@ impl Callboard {
     }
 
     /// One that is told more.
-    pub async fn told(Told { section, otlp, publisher, variables, store }: Told<'_>) -> Self {
+    pub async fn told(Told { section, otlp, publisher, variables, store, in_real_time }: Told<'_>) -> Self {
         let backstage = Backstage::start().await;
         let folder = shop();
         let local = format!("{{ type: local, local: {{ publishDirectory: '{}' }} }}", folder.path().display());
@@ -78,7 +79,7 @@ impl Callboard {
         );
         let resolved = configuration_among(&text, variables).resolved;
         let hand = Hand::at(Clock::System.now());
-        let clock = Clock::Manual(hand.clone());
+        let clock = if in_real_time { Clock::System } else { Clock::Manual(hand.clone()) };
         let app = match store {
             Some(store) => App::with_store(resolved, clock, store),
             None => App::new(resolved, clock),
@@ -136,6 +137,8 @@ pub struct Told<'a> {
     pub variables: &'a [(&'a str, &'a str)],
     /// Another store than the publisher's.
     pub store: Option<Arc<dyn DocStore>>,
+    /// Its clock is the machine's, and not moved by hand.
+    pub in_real_time: bool,
 }
 
 /// The configuration in `text`, which must be without problems.

@@ -57,6 +57,12 @@ impl Program {
         serde_json::from_str(&self.access_line().await).unwrap()
     }
 
+    /// Bytes of memory that it has now.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        between(&status, "VmRSS:", "kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// Sends it SIGTERM.
     pub fn terminate(&self) {
         let pid = Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();

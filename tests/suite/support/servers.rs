@@ -56,6 +56,23 @@ impl Server {
         self.ready.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} in {}", self.ready))
     }
 
+    /// Publishes a built site to the S3 with `techdocs-cli`, as the writer, and returns once that is done.
+    pub async fn publish(&self, site: &Path, entity: &str) {
+        let mut command = Command::new(tests().join("backstage/node_modules/.bin/techdocs-cli"));
+        command
+            .args(["publish", "--publisher-type", "awsS3", "--storage-name", self.said("/bucket"), "--entity", entity])
+            .args(["--awsEndpoint", self.said("/endpoint"), "--awsS3ForcePathStyle", "--directory"])
+            .arg(site)
+            .env("PATH", path())
+            .env("AWS_ACCESS_KEY_ID", self.said("/writer/accessKeyId"))
+            .env("AWS_SECRET_ACCESS_KEY", self.said("/writer/secretAccessKey"))
+            .env("AWS_REGION", self.said("/region"))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
     /// Waits until the process is gone.
     pub async fn stop(mut self) {
         drop(self.process.stdin.take());
@@ -69,9 +86,7 @@ impl Server {
     }
 
     async fn spawn(mut command: Command) -> Self {
-        let path = std::env::var("PATH").unwrap_or_default();
-        // Where there was no Node on the machine, setup.sh has put one there.
-        command.env("PATH", format!("{path}:{}", tools().join("venv/bin").display()));
+        command.env("PATH", path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut process =
             command.spawn().unwrap_or_else(|error| panic!("run tests/setup.sh first: {command:?}: {error}"));
@@ -80,6 +95,11 @@ impl Server {
         let line = line.unwrap_or_else(|| panic!("{command:?} ended before it was ready; run tests/setup.sh first"));
         Self { ready: serde_json::from_str(&line).unwrap(), process }
     }
+}
+
+/// Where there was no Node on the machine, setup.sh has put one beside Python.
+fn path() -> String {
+    format!("{}:{}", std::env::var("PATH").unwrap_or_default(), tools().join("venv/bin").display())
 }
 
 fn tests() -> PathBuf {
