@@ -293,7 +293,9 @@ impl DocCache {
     fn excused_by(&self, key: StorageKey, held: &Entry, error: StoreError) -> Landing {
         let is_refusal = matches!(error, StoreError::Denied(_));
         let now = self.clock.now();
-        let entry = Arc::new(held.unconfirmed(Failure { at: now, is_refusal }));
+        let (generation, heard_since) = (held.site.generation(), self.hearing.epoch());
+        let failure = Failure { at: now, is_refusal, generation, heard_since };
+        let entry = Arc::new(held.unconfirmed(failure));
         self.memory.put(key.clone(), Arc::clone(&entry));
         match self.freshness(&entry, now) {
             Freshness::Expired { over, excuse } if excuse != Excuse::None => {
