@@ -173,7 +173,10 @@ impl DocCache {
             Err(StoreError::Busy) if collapsed => self.take_off(key, Errand::Reader).land().await,
             landed => Some(landed),
         };
-        let landed = landed.unwrap_or(Err(StoreError::Abandoned))?;
+        let mut landed = landed.unwrap_or(Err(StoreError::Abandoned))?;
+        if collapsed && Standing::of(&landed.entry, &self.hearing) == Standing::NewlyDoubtful {
+            landed = self.land_again(key, landed).await?;
+        }
         if landed.outcome == CacheOutcome::Updating {
             let _ = self.take_off(key, Errand::Behind);
         }
@@ -184,6 +187,16 @@ impl DocCache {
     /// Boards the flight that fetches `key`.
     fn take_off(self: &Arc<Self>, key: &StorageKey, errand: Errand) -> Ticket<Landing> {
         self.flights.join(key, |rumour| Arc::clone(self).run(key.clone(), errand, rumour))
+    }
+
+    /// What storage says now, for a reader who may have come after there was reason to doubt what `landed`: the flight that
+    /// brought it had asked storage before that.
+    async fn land_again(self: &Arc<Self>, key: &StorageKey, landed: Landed) -> Landing {
+        let patience = if landed.entry.is_present() { PATIENCE_WITH_DOUBTFUL } else { Duration::MAX };
+        match timeout(patience, self.take_off(key, Errand::Reader).land()).await {
+            Ok(landing) => landing.unwrap_or(Err(StoreError::Abandoned)),
+            Err(_) => Ok(Landed { outcome: CacheOutcome::Stale, ..landed }),
+        }
     }
 
     /// What memory holds that is fresh now that its site has been looked at.
