@@ -241,8 +241,12 @@ impl DocCache {
                 return site.check_failed();
             }
         };
+        // One that began while storage was asked may be a purge, which wants it asked again.
+        let is_newest = from.generation == site.generation();
         self.learn(site, version, from.confirmed_at);
-        from.generation = site.generation();
+        if is_newest {
+            from.generation = site.generation();
+        }
     }
 
     /// Fills the tiers with what storage said, and tells whom it concerns.
