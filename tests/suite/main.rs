@@ -13,6 +13,7 @@ mod ailing_bucket;
 mod architecture;
 mod bad_input;
 mod cli;
+mod cache_model;
 mod client_certificates;
 mod documents;
 mod flights;
