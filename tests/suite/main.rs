@@ -12,8 +12,8 @@
 mod ailing_bucket;
 mod architecture;
 mod bad_input;
-mod cli;
 mod cache_model;
+mod cli;
 mod client_certificates;
 mod documents;
 mod flights;

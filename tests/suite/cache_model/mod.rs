@@ -93,7 +93,9 @@ impl Page {
         let text = match self {
             Self::Metadata | Self::OtherMetadata => format!(r#"{{"site_name":"{}","build":{version}}}"#, self.site()),
             Self::Video => format!("{version} {}", "frame ".repeat(200)),
-            Self::Index | Self::Guide | Self::OtherIndex | Self::Beacon => format!("{} {version} {}", self.text(), "x".repeat(version)),
+            Self::Index | Self::Guide | Self::OtherIndex | Self::Beacon => {
+                format!("{} {version} {}", self.text(), "x".repeat(version))
+            }
         };
         text.into()
     }
@@ -117,7 +119,7 @@ fn hold(config: Config, is_shared: bool, run: impl Fn(&[Step]) -> Result<(), Str
 /// `CALLBOARD_SOAK_SECONDS=600 cargo test --test suite -- cache_model` makes up scripts for that long.
 #[test]
 fn a_cache_alone_keeps_its_promises() {
-    hold(Config::with_cases(cases(300)), false, |script| {
+    hold(Config::with_cases(300), false, |script| {
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async { World::new(None).play(script).await })
     });
@@ -127,14 +129,10 @@ fn a_cache_alone_keeps_its_promises() {
 #[test]
 fn caches_that_share_a_redis_keep_their_promises() {
     let redis = Arc::new(Redis::plain());
-    let config = Config { max_shrink_iters: 200, ..Config::with_cases(cases(60)) };
+    let config = Config { max_shrink_iters: 200, ..Config::with_cases(12) };
     hold(config, true, |script| {
         let tier = Tier { redis: Arc::clone(&redis), prefix: format!("{:016x}:", rand::random::<u64>()) };
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { World::new(Some(tier)).play(script).await })
     });
-}
-
-fn cases(usual: u32) -> u32 {
-    std::env::var("MODEL_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
 }

@@ -56,6 +56,8 @@ pub struct Doubt {
     pub about: Moment,
     pub known: Moment,
     pub prefix: String,
+    /// It comes of not having heard the others, so what Redis holds is believed.
+    pub is_deaf: bool,
 }
 
 /// Everything that happened in a run.
@@ -66,6 +68,8 @@ pub struct Log {
     pub doubts: Vec<Doubt>,
     /// Between the two of these everybody heard what was said before the first.
     pub syncs: Vec<(Moment, Moment)>,
+    /// Which cache has served what, and when.
+    pub served: Vec<(usize, Page, Moment)>,
     /// Whether what one cache is told may be served by another.
     pub is_shared: bool,
 }
@@ -210,7 +214,8 @@ impl Log {
             (*ended > since || is_recent) && ask.began > confirmed.began && *ended < reading.ended
         });
         let refusals = self.failures(reading).filter(|(ask, ..)| ask.began > confirmed.began);
-        let is_refused = !is_slow && refusals.map(|(.., is_refusal)| is_refusal).reduce(|all, one| all && one) == Some(true);
+        let is_refused =
+            !is_slow && refusals.map(|(.., is_refusal)| is_refusal).reduce(|all, one| all && one) == Some(true);
         must(is_slow || failures.next().is_some(), "storage has not failed")?;
         let longest = if is_refused { REFUSED } else { RULES.stale_if_error };
         let age = reading.began.at.since(confirmed.began.at);
@@ -237,7 +242,12 @@ impl Log {
 
     /// What puts in doubt what was confirmed then, as far as this reader's cache knew.
     fn doubt(&self, reading: &Reading, confirmed: &Ask) -> Option<Doubt> {
+        let is_from_redis = matches!(&reading.result, Ok(Found { outcome: CacheOutcome::Redis, .. }));
         let told = self.doubts.iter().filter(|doubt| reading.page.is_below(&doubt.prefix));
+        let told = told.filter(|doubt| {
+            let mut served = self.served.iter().filter(|(by, page, _)| (*by, *page) == (reading.by, reading.page));
+            !doubt.is_deaf || !is_from_redis && !served.any(|(.., at)| (doubt.known..reading.began).contains(at))
+        });
         let metadata = reading.page.metadata();
         let caches: BTreeSet<usize> = self.asks.iter().map(|ask| ask.by).collect();
         let noticed = caches.into_iter().flat_map(|by| self.changes(by, metadata));
@@ -247,7 +257,13 @@ impl Log {
             is_other && matches!(ask.answer, Answer::Is { .. })
         });
         let noticed = noticed.chain(found).filter_map(|ask| {
-            Some(Doubt { by: ask.by, about: ask.began, known: ask.ended?, prefix: String::new() })
+            Some(Doubt {
+                by: ask.by,
+                about: self.first_asked(ask),
+                known: ask.ended?,
+                prefix: String::new(),
+                is_deaf: false,
+            })
         });
         let known = told.cloned().chain(noticed).filter_map(|doubt| {
             // What others know comes to be known here.
@@ -255,7 +271,9 @@ impl Log {
             let known = if doubt.by == reading.by { Some(doubt.known) } else { syncs.next() };
             Some(Doubt { known: known?, ..doubt })
         });
-        known.filter(|doubt| confirmed.began < doubt.about && doubt.known < reading.began).max_by_key(|doubt| doubt.known)
+        known
+            .filter(|doubt| confirmed.began < doubt.about && doubt.known < reading.began)
+            .max_by_key(|doubt| doubt.known)
     }
 
     /// Whether this reader's cache knew that its site had changed less than `settle_for` before that was confirmed.
@@ -265,7 +283,7 @@ impl Log {
         let pages = pages.filter(|page| page.is_metadata() || !self.is_shared);
         let mut changes = pages.flat_map(|page| self.changes(reading.by, page));
         changes.any(|ask| {
-            is_before(ask.ended, reading.began) && confirmed.began.at < ask.began.at.plus(RULES.settle_for)
+            is_before(ask.ended, reading.began) && confirmed.began.at < self.first_asked(ask).at.plus(RULES.settle_for)
         })
     }
 
@@ -275,6 +293,13 @@ impl Log {
         let told = told.filter(|ask| matches!(ask.answer, Answer::Is { .. } | Answer::Absent));
         let pairs = told.clone().zip(told.skip(1));
         pairs.filter(|(before, ask)| tag(before) != tag(ask)).map(|(_, ask)| ask)
+    }
+
+    /// When the first cache was told the same: the others may have heard of it since.
+    fn first_asked(&self, ask: &Ask) -> Moment {
+        let same = self.asks.iter().filter(|other| other.page == ask.page && other.answer != Answer::None);
+        let same = same.filter(|other| self.is_shared && tag(other) == tag(ask));
+        same.map(|other| other.began).min().unwrap_or(ask.began)
     }
 
     /// Whether the site was looked at between a publish after that confirmation and this request, where it was time.

@@ -13,19 +13,34 @@ pub const CACHES: usize = 2;
 #[derive(Debug, Clone)]
 pub enum Step {
     /// A reader; the next step waits for it, unless storage makes it long.
-    Read { cache: usize, page: Page },
+    Read {
+        cache: usize,
+        page: Page,
+    },
     /// A reader that nobody waits for.
-    Send { cache: usize, page: Page },
+    Send {
+        cache: usize,
+        page: Page,
+    },
     /// So many milliseconds, with all that goes on meanwhile.
     Pass(u64),
     /// So many seconds at once, as when a machine sleeps.
     Jump(u64),
-    Write { page: Page, is_same: bool },
+    Write {
+        page: Page,
+        is_same: bool,
+    },
     Delete(Page),
     Fail(Page, Option<Fault>),
     FailAll(Option<Fault>),
-    PurgeSite { cache: usize, page: Page },
-    PurgeBelow { cache: usize, prefix: &'static str },
+    PurgeSite {
+        cache: usize,
+        page: Page,
+    },
+    PurgeBelow {
+        cache: usize,
+        prefix: &'static str,
+    },
     LoseMemory(usize),
     Redis(RedisStep),
 }
@@ -51,7 +66,7 @@ pub fn script(is_shared: bool) -> impl Strategy<Value = Vec<Step>> {
         2 => publish(),
         3 * shared => redis_step().prop_map(|step| vec![Step::Redis(step)]),
     ];
-    vec(scenes, 1..40).prop_map(|scenes| scenes.concat())
+    vec(scenes, 1..if is_shared { 20 } else { 40 }).prop_map(|scenes| scenes.concat())
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -116,9 +131,9 @@ fn publish() -> impl Strategy<Value = Vec<Step>> {
         files
     });
     (files, deleted).prop_map(|(files, deleted)| {
-        let uploads = files.into_iter().flat_map(|(page, is_same, meanwhile)| {
-            std::iter::once(Step::Write { page, is_same }).chain(meanwhile)
-        });
+        let uploads = files
+            .into_iter()
+            .flat_map(|(page, is_same, meanwhile)| std::iter::once(Step::Write { page, is_same }).chain(meanwhile));
         uploads.chain(deleted.map(Step::Delete)).collect()
     })
 }
