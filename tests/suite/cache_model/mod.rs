@@ -1,10 +1,11 @@
 //! The whole cache against what it promises: two caches in front of a storage that changes and fails, readers, time and
 //! purges in any order, on a clock that is moved by hand.
 //!
-//! `bucket.rs` is the storage and remembers everything, `script.rs` makes up what happens, `world.rs` has it happen, and
+//! `bucket.rs` is the storage and remembers everything, `replica.rs` is one cache with its tasks, `script.rs` makes up what happens, `world.rs` has it happen, and
 //! `rules.rs` says what a reader may be given.
 
 mod bucket;
+mod replica;
 mod rules;
 mod script;
 mod world;
@@ -20,8 +21,9 @@ use tokio::runtime::Builder;
 use crate::support::redis::Redis;
 use crate::support::soak;
 
+use replica::Tier;
 use script::Step;
-use world::{Tier, World};
+use world::World;
 
 /// An object that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,19 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use callboard::cache::{DocCache, RedisOptions};
+use callboard::cache::DocCache;
 use callboard::clock::{Clock, Hand, Timestamp};
-use callboard::redis::Client;
 use callboard::storage::{Options as StorageOptions, Origin, Reader};
 use callboard::telemetry::Instruments;
-use callboard::trust::{self, Trust};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::Page;
 use super::bucket::{Bucket, Door, Fault, Moment};
+use super::replica::{PAUSE, Replica, Tier, until};
 use super::rules::{Doubt, Log, RULES, Reading};
 use super::script::{CACHES, RedisStep, Step};
-use crate::support::redis::Redis;
 
 /// When a run begins.
 const NOON: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -28,65 +26,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The same, where time is real.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
-
-/// How often it is looked whether what is waited for has come, and for how long.
-const PAUSE: Duration = Duration::from_millis(1);
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What the caches share.
-pub struct Tier {
-    pub redis: Arc<Redis>,
-    /// What all names in it begin with: other runs have left things there.
-    pub prefix: String,
-}
-
-impl Tier {
-    fn client(&self, instruments: &Arc<Instruments>) -> (Client, RedisOptions) {
-        let trust = Trust::load(&trust::Options::default()).unwrap();
-        let client = Client::new(self.redis.options(), &trust, Arc::clone(instruments)).unwrap();
-        (client, RedisOptions { key_prefix: self.prefix.clone(), integrity_key: None })
-    }
-}
-
-/// Waits until it is so, and looks only now and then: it is not free.
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !holds().await {
-            tokio::time::sleep(PAUSE).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("what is waited for comes");
-}
-
-/// A cache with its tasks.
-struct Replica {
-    id: usize,
-    cache: Arc<DocCache>,
-    watch: JoinHandle<()>,
-    hearing: JoinHandle<()>,
-    instruments: Arc<Instruments>,
-}
-
-impl Replica {
-    fn shows(&self, line: &str) -> bool {
-        self.instruments.prometheus().unwrap().lines().any(|shown| shown == line)
-    }
-
-    fn hears(&self) -> bool {
-        self.shows("callboard_redis_listening 1")
-    }
-
-    fn has_said_all(&self) -> bool {
-        self.shows("callboard_cache_shared_queue_operations 0")
-    }
-}
-
-impl Drop for Replica {
-    fn drop(&mut self) {
-        self.watch.abort();
-        self.hearing.abort();
-    }
-}
 
 pub struct World {
     hand: Hand,
