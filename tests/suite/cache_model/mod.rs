@@ -1,8 +1,8 @@
 //! The whole cache against what it promises: two caches in front of a storage that changes and fails, readers, time and
 //! purges in any order, on a clock that is moved by hand.
 //!
-//! `bucket.rs` is the storage and remembers everything, `replica.rs` is one cache with its tasks, `script.rs` makes up what happens, `world.rs` has it happen, and
-//! `rules.rs` says what a reader may be given.
+//! `bucket.rs` is the storage and remembers everything, `replica.rs` is one cache with its tasks, `script.rs` makes up what
+//! happens, `world.rs` has it happen, and `rules.rs` says what a reader may be given.
 
 mod bucket;
 mod replica;

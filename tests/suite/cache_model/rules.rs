@@ -208,7 +208,8 @@ impl Log {
         let doubt = self.doubt(reading, confirmed);
         let patience = if doubt.is_some() { PATIENCE_IN_DOUBT } else { PATIENCE };
         let is_slow = reading.ended.at.since(reading.began.at) >= patience;
-        let since = doubt.map_or(confirmed.began, |doubt| doubt.known);
+        // What others know may have been heard before it was certain to be.
+        let since = doubt.map_or(confirmed.began, |doubt| if self.is_shared { doubt.about } else { doubt.known });
         let mut failures = self.failures(reading).filter(|(ask, ended, _)| {
             let is_recent = reading.began.at.since(ended.at) < RETRY_PAUSE;
             (*ended > since || is_recent) && ask.began > confirmed.began && *ended < reading.ended
