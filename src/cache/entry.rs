@@ -64,6 +64,10 @@ pub(super) struct Failure {
     pub(super) at: Timestamp,
     /// Whether storage refused. Where its credential may not list, that may also mean that the object is gone.
     pub(super) is_refusal: bool,
+    /// The site's generation then.
+    pub(super) generation: Generation,
+    /// Since when this replica heard of every change then.
+    pub(super) heard_since: Epoch,
 }
 
 /// The object itself.
@@ -117,9 +121,9 @@ impl Entry {
         Self { failure: Some(failure), ..self.clone() }
     }
 
-    /// The same, which something said elsewhere puts in doubt.
+    /// The same, which something said elsewhere puts in doubt. That storage failed before that excuses nothing.
     pub(super) fn doubted(&self) -> Self {
-        Self { heard_since: Epoch::NEVER, ..self.clone() }
+        Self { heard_since: Epoch::NEVER, failure: None, ..self.clone() }
     }
 
     /// Whether there is such a document.

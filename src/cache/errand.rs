@@ -174,7 +174,11 @@ impl DocCache {
                 return site.check_failed(self.clock.now());
             }
         };
-        if let Learned::Changed(generation) = self.learn(site, version, from.confirmed_at) {
+        // One that began while storage was asked may be a purge, which wants it asked again.
+        let is_newest = from.generation == site.generation();
+        if let Learned::Changed(generation) = self.learn(site, version, from.confirmed_at)
+            && is_newest
+        {
             from.generation = generation;
         }
     }
@@ -226,7 +230,12 @@ impl DocCache {
     /// What becomes of an entry that storage failed to confirm. The failure is kept with it either way: later readers go
     /// by the last one.
     fn excused_by(&self, key: StorageKey, held: &Arc<Entry>, error: StoreError) -> Landing {
-        let failure = Failure { at: self.clock.now(), is_refusal: matches!(error, StoreError::Denied(_)) };
+        let failure = Failure {
+            at: self.clock.now(),
+            is_refusal: matches!(error, StoreError::Denied(_)),
+            generation: held.site.generation(),
+            heard_since: self.hearing.epoch(),
+        };
         // Of the entry as it is now: something may have been said of it meanwhile.
         self.memory.replace(key.clone(), |now_held| Some(now_held.unconfirmed(failure)));
         let entry = self.memory.get(&key).unwrap_or_else(|| Arc::new(held.unconfirmed(failure)));

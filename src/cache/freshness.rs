@@ -2,6 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::entry::Failure;
 use super::hearing::Hearing;
 use super::{Entry, Options};
 use crate::clock::Timestamp;
@@ -39,12 +40,16 @@ pub(super) enum Standing {
     Settling,
     /// Its site was published or purged since it was confirmed, or something else was said that puts it in doubt.
     Doubtful,
+    /// The same, and storage has not failed since: how it failed before excuses nothing.
+    NewlyDoubtful,
 }
 
 impl Standing {
     pub(super) fn of(entry: &Entry, hearing: &Hearing) -> Self {
-        if entry.generation < entry.site.generation() || entry.heard_since != hearing.epoch() {
-            Self::Doubtful
+        let (generation, epoch) = (entry.site.generation(), hearing.epoch());
+        if entry.generation < generation || entry.heard_since != epoch {
+            let has_failed = |failure: Failure| failure.generation >= generation && failure.heard_since == epoch;
+            if entry.failure.is_some_and(has_failed) { Self::Doubtful } else { Self::NewlyDoubtful }
         } else if entry.confirmed_at < entry.site.settles_at() {
             Self::Settling
         } else if hearing.is_lost() {
@@ -92,7 +97,8 @@ impl Freshness {
         let lifetime = lifetime(entry, standing, rules);
         // An entry from the future was confirmed by a clock that has been set back since; its age can't be known.
         let is_from_future = entry.confirmed_at > now.plus(CLOCK_STEP);
-        if age < lifetime && !is_from_future && standing != Standing::Doubtful {
+        let is_doubtful = matches!(standing, Standing::Doubtful | Standing::NewlyDoubtful);
+        if age < lifetime && !is_from_future && !is_doubtful {
             return Self::Fresh(lifetime.saturating_sub(age));
         }
         let over = age.saturating_sub(lifetime);
@@ -111,7 +117,7 @@ impl Freshness {
 
 fn lifetime(entry: &Entry, standing: Standing, rules: &Options) -> Duration {
     let longest = match standing {
-        Standing::Current | Standing::Doubtful => Duration::MAX,
+        Standing::Current | Standing::Doubtful | Standing::NewlyDoubtful => Duration::MAX,
         Standing::Settling => WHILE_PUBLISHED,
         Standing::Unheard if rules.publish_check.is_zero() => UNHEARD,
         Standing::Unheard => rules.publish_check,
@@ -136,14 +142,14 @@ fn excuse(entry: &Entry, standing: Standing, over: Duration, now: Timestamp, rul
     if !entry.is_present() {
         return Excuse::None;
     }
-    let Some(failure) = entry.failure else {
+    let Some(failure) = entry.failure.filter(|_| standing != Standing::NewlyDoubtful) else {
         return match standing {
             Standing::Current if over < rules.stale_while_revalidate && !may_be_half_written(entry) => {
                 Excuse::WhileRevalidating
             }
             _ if over > rules.stale_if_error => Excuse::None,
             Standing::Current | Standing::Unheard => Excuse::OnFailure,
-            Standing::Settling | Standing::Doubtful => Excuse::OnlyOnFailure,
+            Standing::Settling | Standing::Doubtful | Standing::NewlyDoubtful => Excuse::OnlyOnFailure,
         };
     };
     let longest = if failure.is_refusal { rules.stale_if_error.min(REFUSAL_EXCUSES) } else { rules.stale_if_error };
@@ -161,7 +167,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::cache::entry::{Failure, Provenance};
+    use crate::cache::entry::Provenance;
     use crate::cache::site::Site;
     use crate::docs::{Locator, Options as DocsOptions, StorageKey};
     use crate::storage::ObjectMeta;
@@ -202,7 +208,9 @@ mod tests {
 
     /// A page that storage has failed to confirm 400 seconds after noon.
     fn failed(is_refusal: bool) -> Entry {
-        old_page().unconfirmed(Failure { at: NOON.plus(Duration::from_secs(400)), is_refusal })
+        let entry = old_page();
+        let Provenance { generation, heard_since, .. } = at_noon();
+        entry.unconfirmed(Failure { at: NOON.plus(Duration::from_secs(400)), is_refusal, generation, heard_since })
     }
 
     fn after(entry: &Entry, seconds: u64) -> Freshness {
@@ -313,5 +321,15 @@ mod tests {
         assert_eq!(after(&page, 401), over(101, Excuse::AskBehind));
         assert_eq!(after(&page, 3900), over(3600, Excuse::AskBehind));
         assert_eq!(after(&page, 3901), over(3601, Excuse::None));
+    }
+
+    #[test]
+    fn a_failure_excuses_nothing_once_there_is_a_new_reason_to_doubt() {
+        let page = failed(false);
+        assert_eq!(after(&page.doubted(), 500), over(200, Excuse::OnlyOnFailure));
+        page.site.begin_generation(NOON.plus(Duration::from_secs(450)));
+        assert_eq!(after(&page, 500), over(200, Excuse::OnlyOnFailure));
+        let failure = Failure { generation: page.site.generation(), ..page.failure.unwrap() };
+        assert_eq!(after(&page.unconfirmed(failure), 500), over(200, Excuse::AskBehind));
     }
 }

@@ -183,9 +183,7 @@ impl DocCache {
             // That flight was for nobody who waits, and has given way to those who do.
             Some(Err(StoreError::Busy)) => collapsed,
             // Something was said meanwhile: what it brings may have been true when it took off, and not be any more.
-            Some(Ok(Landed { entry, outcome })) => {
-                *outcome != CacheOutcome::Stale && Standing::of(entry, &self.hearing) == Standing::Doubtful
-            }
+            Some(Ok(Landed { entry, .. })) => Standing::of(entry, &self.hearing) == Standing::NewlyDoubtful,
             _ => false,
         };
         if is_to_be_repeated {

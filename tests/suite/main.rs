@@ -12,6 +12,7 @@
 mod ailing_bucket;
 mod architecture;
 mod bad_input;
+mod cache_model;
 mod cli;
 mod client_certificates;
 mod documents;
