@@ -44,7 +44,7 @@ impl DocCache {
         let landing = self.ask_tiers(key, errand, &site, &rumour, &wanted).await;
         if errand != Errand::Leisure {
             // Somebody reads it: if there is something in it, it is looked at from now on.
-            self.is_watched(&site, self.clock.now());
+            self.note_reader(&site, self.clock.now());
         }
         landing
     }

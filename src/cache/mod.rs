@@ -147,7 +147,10 @@ impl DocCache {
     pub fn fresh(self: &Arc<Self>, key: &StorageKey) -> Option<Found> {
         let now = self.clock.now();
         let found = self.judged_fresh(self.memory.get(key)?, now)?;
-        self.is_watched(&found.entry.site, now).then_some(found)
+        let site = &found.entry.site;
+        self.note_reader(site, now);
+        // Where nobody has looked at it for long, a reader had better wait for that.
+        (!site.is_unwatched(now, self.options.publish_check)).then_some(found)
     }
 
     /// `key` from Redis or storage, for when memory holds nothing fresh; waits for a fetch that is under way rather than

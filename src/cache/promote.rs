@@ -77,7 +77,7 @@ impl DocCache {
             Loaded::Nothing | Loaded::Unavailable => return None,
         };
         // What was confirmed before others were lost may be what one of them would have told of.
-        let is_certain = confirmation.at >= self.hearing.back_at();
+        let is_certain = confirmation.at > self.hearing.back_at();
         let from = Provenance {
             confirmed_at: confirmation.at,
             site: Arc::clone(site),

@@ -43,18 +43,12 @@ impl DocCache {
         }
     }
 
-    /// Notes that a site is read, and has it looked at where that is due. Returns false where nobody has for so long
-    /// that a reader should wait for it.
-    pub(super) fn is_watched(self: &Arc<Self>, site: &Arc<Site>, now: Timestamp) -> bool {
-        if self.options.publish_check.is_zero() {
-            return true;
-        }
-        site.used(now);
-        let is_watched = !site.is_unwatched(now, self.options.publish_check);
-        if is_watched {
+    /// Notes that a site is read, and has it looked at where that is due.
+    pub(super) fn note_reader(self: &Arc<Self>, site: &Arc<Site>, now: Timestamp) {
+        if !self.options.publish_check.is_zero() {
+            site.used(now);
             self.look(site, now);
         }
-        is_watched
     }
 
     /// Looks at a site behind everyone's back, where that is due and nobody else does.

@@ -131,7 +131,7 @@ fn a_cache_alone_keeps_its_promises() {
 #[test]
 fn caches_that_share_a_redis_keep_their_promises() {
     let redis = Arc::new(Redis::plain());
-    let config = Config { max_shrink_iters: 200, ..Config::with_cases(12) };
+    let config = Config { max_shrink_iters: 20, ..Config::with_cases(12) };
     hold(config, true, |script| {
         let tier = Tier { redis: Arc::clone(&redis), prefix: format!("{:016x}:", rand::random::<u64>()) };
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();

@@ -8,6 +8,7 @@ use callboard::clock::{Clock, Hand, Timestamp};
 use callboard::storage::{Options as StorageOptions, Origin, Reader};
 use callboard::telemetry::Instruments;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 use super::Page;
 use super::bucket::{Bucket, Door, Fault, Moment};
@@ -24,7 +25,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long one operation of storage may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same, where time is real.
+/// Longer than any step takes, a frozen Redis included.
+const HANGING: Duration = Duration::from_secs(30);
+
+/// The same as [`TIMEOUT`], where time is real.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
 
 pub struct World {
@@ -109,10 +113,19 @@ impl World {
 
     /// Has it all happen, and says what was against the rules.
     pub async fn play(&mut self, script: &[Step]) -> Result<(), String> {
+        let is_shared = self.tier.is_some();
         self.hear().await;
         for (number, step) in script.iter().enumerate() {
-            self.take(step).await;
-            self.settle().await;
+            let done = async {
+                self.take(step).await;
+                self.settle().await;
+            };
+            // Where time is paused it passes as soon as everyone waits, so that nothing can be said of hanging.
+            if is_shared {
+                timeout(HANGING, done).await.map_err(|_| format!("step {number}, {step:?}: it hangs"))?;
+            } else {
+                done.await;
+            }
             self.judge().map_err(|broken| format!("step {number}, {step:?}: {broken}"))?;
         }
         self.end().await
