@@ -136,7 +136,7 @@ fn excuse(entry: &Entry, standing: Standing, over: Duration, now: Timestamp, rul
     if !entry.is_present() {
         return Excuse::None;
     }
-    let Some(failure) = entry.failure else {
+    let Some(failure) = &entry.failure else {
         return match standing {
             Standing::Current if over < rules.stale_while_revalidate && !may_be_half_written(entry) => {
                 Excuse::WhileRevalidating
@@ -157,8 +157,6 @@ fn excuse(entry: &Entry, standing: Standing, over: Duration, now: Timestamp, rul
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use bytes::Bytes;
 
     use super::*;
     use crate::cache::entry::{Failure, Provenance};
@@ -192,7 +190,7 @@ mod tests {
 
     fn page(written: Duration) -> Entry {
         let meta = ObjectMeta { size: 1, etag: None, last_modified: Some(UNIX_EPOCH + written) };
-        Entry::document(&key("x"), meta, Bytes::from_static(b"x"), at_noon())
+        Entry::document(&key("x"), meta, b"x", at_noon())
     }
 
     /// A page that was written long ago.
@@ -245,7 +243,7 @@ mod tests {
     #[test]
     fn broken_metadata_is_looked_at_again_soon() {
         let meta = ObjectMeta { size: 1, etag: None, last_modified: None };
-        let body = Bytes::from_static(b"{\"site_name\": ");
+        let body = b"{\"site_name\": ";
         let entry = Entry::document(&key("techdocs_metadata.json"), meta, body, at_noon());
         assert_eq!(after(&entry, 0), left(2));
     }
