@@ -107,8 +107,8 @@ async fn read(cache: &Arc<DocCache>, key: &StorageKey, body: usize) -> anyhow::R
     cache.fetch(key).await?;
     // In a budget that is too small it may not stay.
     let Some(found) = cache.fresh(key) else { return Ok(()) };
-    let Content::Body(held) = &found.entry.content else { anyhow::bail!("{key} has no body") };
-    anyhow::ensure!(held.len() == body, "{key} has another body");
+    let Content::Body(held) = found.entry.content() else { anyhow::bail!("{key} has no body") };
+    anyhow::ensure!(Content::shared(held).len() == body, "{key} has another body");
     Ok(())
 }
 

@@ -1,7 +1,6 @@
 //! What the cache holds of one key.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -16,26 +15,27 @@ use crate::docs::{StorageKey, is_fingerprinted, media_type};
 use crate::storage::ObjectMeta;
 
 /// What the cache holds of one key: stored bytes as they are, or the knowledge that there are none.
+///
+/// There may be a million of them, so header values are written per answer where that is cheap, and what is rare is
+/// boxed: `benches/memory.rs` measures what an entry costs.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// What storage said of the object.
     pub meta: ObjectMeta,
-    /// The object itself.
-    pub content: Content,
+    /// All of its bytes; `None` where there is no such object, and where it is too large to keep.
+    pub(super) body: Option<Arc<[u8]>>,
     /// When storage last confirmed it.
     pub confirmed_at: Timestamp,
-    /// `Content-Type`, by the key's extension. Header values are made once, not per request.
-    pub content_type: HeaderValue,
-    /// `Last-Modified`, where storage knows it.
-    pub last_modified: Option<HeaderValue>,
-    /// `Content-Length` of the whole document.
-    pub content_length: HeaderValue,
+    /// `Content-Type`, by the key's extension.
+    pub content_type: &'static HeaderValue,
+    /// Whether there is such an object.
+    pub(super) is_present: bool,
     /// Whether the key's name carries a hash of the content.
     pub fingerprinted: bool,
     /// Whether it is a site's metadata and not the JSON that it should be, as when it is only half written.
     pub broken_metadata: bool,
     /// How storage last failed to confirm it, if it has failed since it did.
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<Box<Failure>>,
     /// The site that it belongs to.
     pub(super) site: Arc<Site>,
     /// That site's generation when storage was asked.
@@ -71,36 +71,42 @@ pub(super) struct Failure {
 }
 
 /// The object itself.
-#[derive(Debug, Clone)]
-pub enum Content {
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
     /// All of its bytes.
-    Body(Bytes),
+    Body(&'a Arc<[u8]>),
     /// Too large to keep: only what it is, to be streamed when asked for.
     Large,
     /// There is no such object.
     Absent,
 }
 
+impl Content<'_> {
+    /// Bytes in memory, shared, as an answer sends them.
+    pub fn shared(body: &Arc<[u8]>) -> Bytes {
+        Bytes::from_owner(Arc::clone(body))
+    }
+}
+
 impl Entry {
     /// A document that is kept.
-    pub(super) fn document(key: &StorageKey, meta: ObjectMeta, body: Bytes, from: Provenance) -> Self {
-        Self::new(key, meta, Content::Body(body), from)
+    pub(super) fn document(key: &StorageKey, meta: ObjectMeta, body: &[u8], from: Provenance) -> Self {
+        Self::new(key, meta, Some(body.into()), from)
     }
 
     /// One that is too large for that.
     pub(super) fn large(key: &StorageKey, meta: ObjectMeta, from: Provenance) -> Self {
-        Self::new(key, meta, Content::Large, from)
+        Self::new(key, meta, None, from)
     }
 
     pub(super) fn absent(from: Provenance) -> Self {
         let Provenance { confirmed_at, site, generation, heard_since } = from;
         Self {
             meta: ObjectMeta { size: 0, etag: None, last_modified: None },
-            content: Content::Absent,
+            body: None,
+            is_present: false,
             confirmed_at,
-            content_type: HeaderValue::from_static(""),
-            last_modified: None,
-            content_length: HeaderValue::from(0),
+            content_type: media_type(""),
             fingerprinted: false,
             broken_metadata: false,
             failure: None,
@@ -118,7 +124,7 @@ impl Entry {
 
     /// The same, which storage has failed to confirm.
     pub(super) fn unconfirmed(&self, failure: Failure) -> Self {
-        Self { failure: Some(failure), ..self.clone() }
+        Self { failure: Some(Box::new(failure)), ..self.clone() }
     }
 
     /// The same, which something said elsewhere puts in doubt. That storage failed before that excuses nothing.
@@ -128,7 +134,16 @@ impl Entry {
 
     /// Whether there is such a document.
     pub(super) fn is_present(&self) -> bool {
-        !matches!(self.content, Content::Absent)
+        self.is_present
+    }
+
+    /// The object itself.
+    pub fn content(&self) -> Content<'_> {
+        match &self.body {
+            Some(body) => Content::Body(body),
+            None if self.is_present => Content::Large,
+            None => Content::Absent,
+        }
     }
 
     /// Whether it is this version of the document, or its absence.
@@ -138,29 +153,26 @@ impl Entry {
 
     /// What tells this version of the document from others; `None` for its absence.
     pub(super) fn version(&self) -> Option<&ObjectMeta> {
-        self.is_present().then_some(&self.meta)
+        self.is_present.then_some(&self.meta)
     }
 
-    /// Bytes of its body held in memory.
-    pub(super) fn body_bytes(&self) -> usize {
-        match &self.content {
-            Content::Body(body) => body.len(),
-            Content::Large | Content::Absent => 0,
-        }
+    /// Bytes of its body, of its tag and of what else of it lies in memory apart from itself.
+    pub(super) fn bytes_apart(&self) -> usize {
+        let tag = self.meta.etag.as_ref().map_or(0, |etag| etag.as_str().len());
+        let body = self.body.as_ref().map_or(0, |body| body.len());
+        let failure = if self.failure.is_some() { size_of::<Failure>() } else { 0 };
+        tag + body + failure
     }
 
-    fn new(key: &StorageKey, meta: ObjectMeta, content: Content, from: Provenance) -> Self {
+    fn new(key: &StorageKey, meta: ObjectMeta, body: Option<Arc<[u8]>>, from: Provenance) -> Self {
         let Provenance { confirmed_at, site, generation, heard_since } = from;
-        let broken_metadata = match &content {
-            Content::Body(body) if key.is_metadata() => serde_json::from_slice::<IgnoredAny>(body).is_err(),
-            _ => false,
-        };
+        let is_broken = |body: &Arc<[u8]>| key.is_metadata() && serde_json::from_slice::<IgnoredAny>(body).is_err();
+        let broken_metadata = body.as_ref().is_some_and(is_broken);
         Self {
-            content,
+            body,
+            is_present: true,
             confirmed_at,
             content_type: media_type(key.file_name()),
-            last_modified: meta.last_modified.and_then(http_date),
-            content_length: HeaderValue::from(meta.size),
             fingerprinted: is_fingerprinted(key.file_name()),
             broken_metadata,
             failure: None,
@@ -169,26 +181,5 @@ impl Entry {
             generation,
             heard_since,
         }
-    }
-}
-
-/// A time as HTTP writes it; `None` for one that it can't write, beyond the year 9999 (RFC 9110 §5.6.7).
-fn http_date(time: SystemTime) -> Option<HeaderValue> {
-    const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
-    let writable = time.duration_since(UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000);
-    writable.then(|| HeaderValue::try_from(httpdate::fmt_http_date(time)).ok()).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_that_http_cant_write_is_left_out() {
-        let at = |seconds| http_date(UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(0).unwrap(), "Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(at(253_402_300_799).unwrap(), "Fri, 31 Dec 9999 23:59:59 GMT");
-        assert_eq!(at(253_402_300_800), None);
-        assert_eq!(http_date(UNIX_EPOCH - Duration::from_secs(1)), None);
     }
 }

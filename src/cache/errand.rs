@@ -134,7 +134,7 @@ impl DocCache {
         let (entry, outcome) = match (fetched, &held) {
             (Ok(Whole::Body(meta, body)), _) => {
                 let outcome = if held.is_some() { CacheOutcome::Expired } else { CacheOutcome::Miss };
-                (Entry::document(&key, meta, body, from), outcome)
+                (Entry::document(&key, meta, &body, from), outcome)
             }
             (Ok(Whole::TooLarge(meta)), _) => (Entry::large(&key, meta, from), CacheOutcome::Pass),
             (Ok(Whole::NotModified), Some(held)) => (held.confirmed(from), CacheOutcome::Revalidated),
@@ -217,11 +217,13 @@ impl DocCache {
     fn share(&self, shared: &Shared, key: &StorageKey, entry: &Entry, outcome: CacheOutcome) {
         let confirmation = Confirmation { at: entry.confirmed_at, generation: entry.generation };
         let news = || Some(self.news_of_document(shared, key, entry.version()));
-        match (&entry.content, outcome) {
+        match (entry.content(), outcome) {
             (Content::Body(body), CacheOutcome::Revalidated) => {
-                shared.renew(key, entry.meta.clone(), Some(body.clone()), confirmation);
+                shared.renew(key, entry.meta.clone(), Some(Content::shared(body)), confirmation);
             }
-            (Content::Body(body), _) => shared.store(key, entry.meta.clone(), body.clone(), confirmation, news()),
+            (Content::Body(body), _) => {
+                shared.store(key, entry.meta.clone(), Content::shared(body), confirmation, news())
+            }
             (Content::Large, CacheOutcome::Revalidated) => {}
             (Content::Large | Content::Absent, _) => shared.remove(key, news()),
         }

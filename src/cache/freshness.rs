@@ -48,8 +48,8 @@ impl Standing {
     pub(super) fn of(entry: &Entry, hearing: &Hearing) -> Self {
         let (generation, epoch) = (entry.site.generation(), hearing.epoch());
         if entry.generation < generation || entry.heard_since != epoch {
-            let has_failed = |failure: Failure| failure.generation >= generation && failure.heard_since == epoch;
-            if entry.failure.is_some_and(has_failed) { Self::Doubtful } else { Self::NewlyDoubtful }
+            let has_failed = |failure: &Failure| failure.generation >= generation && failure.heard_since == epoch;
+            if entry.failure.as_deref().is_some_and(has_failed) { Self::Doubtful } else { Self::NewlyDoubtful }
         } else if entry.confirmed_at < entry.site.settles_at() {
             Self::Settling
         } else if hearing.is_lost() {
@@ -142,7 +142,7 @@ fn excuse(entry: &Entry, standing: Standing, over: Duration, now: Timestamp, rul
     if !entry.is_present() {
         return Excuse::None;
     }
-    let Some(failure) = entry.failure.filter(|_| standing != Standing::NewlyDoubtful) else {
+    let Some(failure) = entry.failure.as_deref().filter(|_| standing != Standing::NewlyDoubtful) else {
         return match standing {
             Standing::Current if over < rules.stale_while_revalidate && !may_be_half_written(entry) => {
                 Excuse::WhileRevalidating
@@ -163,8 +163,6 @@ fn excuse(entry: &Entry, standing: Standing, over: Duration, now: Timestamp, rul
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use bytes::Bytes;
 
     use super::*;
     use crate::cache::entry::Provenance;
@@ -198,7 +196,7 @@ mod tests {
 
     fn page(written: Duration) -> Entry {
         let meta = ObjectMeta { size: 1, etag: None, last_modified: Some(UNIX_EPOCH + written) };
-        Entry::document(&key("x"), meta, Bytes::from_static(b"x"), at_noon())
+        Entry::document(&key("x"), meta, b"x", at_noon())
     }
 
     /// A page that was written long ago.
@@ -253,7 +251,7 @@ mod tests {
     #[test]
     fn broken_metadata_is_looked_at_again_soon() {
         let meta = ObjectMeta { size: 1, etag: None, last_modified: None };
-        let body = Bytes::from_static(b"{\"site_name\": ");
+        let body = b"{\"site_name\": ";
         let entry = Entry::document(&key("techdocs_metadata.json"), meta, body, at_noon());
         assert_eq!(after(&entry, 0), left(2));
     }
@@ -329,7 +327,7 @@ mod tests {
         assert_eq!(after(&page.doubted(), 500), over(200, Excuse::OnlyOnFailure));
         page.site.begin_generation(NOON.plus(Duration::from_secs(450)));
         assert_eq!(after(&page, 500), over(200, Excuse::OnlyOnFailure));
-        let failure = Failure { generation: page.site.generation(), ..page.failure.unwrap() };
+        let failure = Failure { generation: page.site.generation(), ..**page.failure.as_ref().unwrap() };
         assert_eq!(after(&page.unconfirmed(failure), 500), over(200, Excuse::AskBehind));
     }
 }

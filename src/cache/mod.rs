@@ -234,7 +234,7 @@ impl DocCache {
     fn judged_fresh(&self, entry: Arc<Entry>, now: Timestamp) -> Option<Found> {
         let freshness = self.freshness(&entry, now);
         // Of a large object memory only knows what it is.
-        let outcome = if let Content::Large = entry.content { CacheOutcome::Pass } else { CacheOutcome::Hit };
+        let outcome = if let Content::Large = entry.content() { CacheOutcome::Pass } else { CacheOutcome::Hit };
         let is_fresh = matches!(freshness, Freshness::Fresh(_));
         is_fresh.then(|| Found { entry, outcome, ttl: freshness.ttl(), collapsed: false })
     }

@@ -33,7 +33,7 @@ pub(super) enum Promoted {
 impl DocCache {
     /// What Redis has of a document; not its body, where that is held.
     pub(super) async fn ask_redis(&self, shared: &Shared, key: &StorageKey, held: Option<&Arc<Entry>>) -> Loaded {
-        let body_held = held.filter(|entry| matches!(entry.content, Content::Body(_))).map(|entry| &entry.meta);
+        let body_held = held.filter(|entry| matches!(entry.content(), Content::Body(_))).map(|entry| &entry.meta);
         shared.load(key, body_held).await
     }
 
@@ -91,7 +91,7 @@ impl DocCache {
             {
                 None
             }
-            (Loaded::Document(Record { meta, body, .. }), _) => Some(Entry::document(key, meta, body, from)),
+            (Loaded::Document(Record { meta, body, .. }), _) => Some(Entry::document(key, meta, &body, from)),
             // What is doubted by name here has to be confirmed by storage.
             (Loaded::Same(_), Some(held)) if held.heard_since == Epoch::NEVER => None,
             (Loaded::Same(_), Some(held)) => Some(held.confirmed(from)),

@@ -88,7 +88,7 @@ struct Written {
 
 impl Written {
     fn of(meta: &ObjectMeta) -> Self {
-        let etag = meta.etag.as_ref().and_then(|etag| etag.header().to_str().ok()).map(str::to_owned);
+        let etag = meta.etag.as_ref().map(|etag| etag.as_str().to_owned());
         let modified = meta.last_modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Self { size: meta.size, etag, modified: modified.map(|since| since.as_secs()) }
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
@@ -121,7 +120,7 @@ impl Warmed {
 fn fate(landed: &Result<(Arc<Entry>, CacheOutcome), StoreError>) -> WarmedFile {
     match landed {
         Err(_) | Ok((_, CacheOutcome::Stale)) => WarmedFile::Failed,
-        Ok((entry, outcome)) => match (&entry.content, outcome) {
+        Ok((entry, outcome)) => match (entry.content(), outcome) {
             (Content::Absent, _) => WarmedFile::Absent,
             (Content::Large, _) => WarmedFile::TooLarge,
             (Content::Body(_), CacheOutcome::Hit) => WarmedFile::Fresh,
@@ -154,8 +153,9 @@ impl DocCache {
         let site = self.site_of(metadata).await;
         site.begin_warming();
         told.send_modify(|warmed| warmed.files += 1);
-        let listed = match self.warm_file(metadata.clone(), told).await.map(|entry| entry.content.clone()) {
-            Some(Content::Body(body)) => files_in(&body),
+        let entry = self.warm_file(metadata.clone(), told).await;
+        let listed = match entry.as_ref().map(|entry| entry.content()) {
+            Some(Content::Body(body)) => files_in(body),
             Some(Content::Large | Content::Absent) | None => Vec::new(),
         };
         let files: Vec<_> = listed.iter().map(|file| metadata.sibling(file)).collect();
@@ -250,6 +250,6 @@ impl DocCache {
     }
 }
 
-fn files_in(metadata: &Bytes) -> Vec<String> {
+fn files_in(metadata: &[u8]) -> Vec<String> {
     serde_json::from_slice(metadata).map(|Metadata { files }| files).unwrap_or_default()
 }

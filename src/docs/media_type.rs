@@ -12,7 +12,7 @@ use http::HeaderValue;
 /// `npm run vectors` in `tests/backstage`.
 const TABLE: &str = include_str!("media_types.tsv");
 
-const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+static PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// An extension that contains one of these is active content.
 const ACTIVE_EXTENSIONS: [&str; 13] =
@@ -44,9 +44,9 @@ static SAFE_TYPES: LazyLock<HashMap<&'static str, HeaderValue>> = LazyLock::new(
 });
 
 /// The `Content-Type` for a file of this name.
-pub fn media_type(file_name: &str) -> HeaderValue {
+pub fn media_type(file_name: &str) -> &'static HeaderValue {
     let extension = extension(file_name).to_lowercase();
-    SAFE_TYPES.get(extension.as_str()).cloned().unwrap_or(PLAIN)
+    SAFE_TYPES.get(extension.as_str()).unwrap_or(&PLAIN)
 }
 
 /// What stands behind the last dot, as Node's `path.extname` sees it: nothing where that dot begins the name.

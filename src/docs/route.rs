@@ -122,7 +122,8 @@ impl Locator {
     pub fn locate(&self, path: &str) -> Option<Route> {
         let (class, rest) = split_prefix(path)?;
         let mut segments = rest.split('/');
-        let mut key = KeyBuilder::new(&self.options, path.len());
+        let behind = if class == RouteClass::Metadata { 1 + METADATA_FILE.len() } else { 0 };
+        let mut key = KeyBuilder::new(&self.options, rest.len() + behind);
         for _ in 0..3 {
             key.push_entity_part(segments.next()?, self.options.case_sensitive_triplet)?;
         }

@@ -15,15 +15,17 @@ pub(super) const METADATA_FILE: &str = "techdocs_metadata.json";
 pub struct StorageKey {
     text: Box<str>,
     /// Where the entity's part begins, behind the root path and its slash.
-    entity_start: usize,
+    entity_start: u32,
     /// Where the entity's part ends; a slash stands there, and the file's path behind it.
-    entity_end: usize,
+    entity_end: u32,
 }
 
 impl StorageKey {
     /// Puts a key together; `text` must hold a slash at `entity_end` and a path behind it.
     pub(super) fn new(text: String, entity_start: usize, entity_end: usize) -> Self {
-        Self { text: text.into_boxed_str(), entity_start, entity_end }
+        // No request has a path of 4 GiB; of such a key no part would be known.
+        let place = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
+        Self { text: text.into_boxed_str(), entity_start: place(entity_start), entity_end: place(entity_end) }
     }
 
     /// The whole key.
@@ -33,17 +35,17 @@ impl StorageKey {
 
     /// The file's path inside its site.
     pub fn file(&self) -> &str {
-        self.text.get(self.entity_end + 1..).unwrap_or_default()
+        self.text.get(self.entity_end as usize + 1..).unwrap_or_default()
     }
 
     /// The site that the file belongs to, `{namespace}/{kind}/{name}`.
     pub fn entity(&self) -> &str {
-        self.text.get(self.entity_start..self.entity_end).unwrap_or_default()
+        self.text.get(self.entity_start as usize..self.entity_end as usize).unwrap_or_default()
     }
 
     /// Where all files of the site lie: the root path and the entity, without a slash at the end.
     pub fn site(&self) -> &str {
-        self.text.get(..self.entity_end).unwrap_or_default()
+        self.text.get(..self.entity_end as usize).unwrap_or_default()
     }
 
     /// The key of the file that TechDocs' publisher writes beside the pages of the same site.

@@ -7,3 +7,4 @@ pub mod host;
 pub mod multipart;
 pub mod range;
 pub mod rate_limit;
+pub mod value;

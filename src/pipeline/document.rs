@@ -18,7 +18,8 @@ use crate::cache::{Content, DocCache, Entry, Found};
 use crate::docs::{RouteClass, StorageKey};
 use crate::http::cache_status::{CACHE_STATUS, cache_status};
 use crate::http::conditional::{self, Validators, Verdict};
-use crate::http::{multipart, range};
+use crate::http::etag::ETag;
+use crate::http::{multipart, range, value};
 use crate::storage::StoreError;
 use crate::telemetry::Scope;
 
@@ -69,7 +70,7 @@ impl Documents {
         found: &Found,
     ) -> Result<Response<Body>, Rejection> {
         let entry = &found.entry;
-        if let Content::Absent = entry.content {
+        if let Content::Absent = entry.content() {
             return Err(Rejection::Absent {
                 class,
                 cache_status: cache_status(found.outcome, found.ttl, found.collapsed),
@@ -122,7 +123,7 @@ impl Documents {
         let headers = response.headers_mut();
         self.describe(headers, found);
         headers.insert(CONTENT_TYPE, found.entry.content_type.clone());
-        headers.insert(CONTENT_LENGTH, found.entry.content_length.clone());
+        headers.insert(CONTENT_LENGTH, value::number(found.entry.meta.size));
         response
     }
 
@@ -144,10 +145,10 @@ impl Documents {
         let entry = &found.entry;
         let mut framed = Vec::with_capacity(parts.len());
         for part in parts {
-            framed.push((multipart::part_head(&entry.content_type, &part, entry.meta.size), part));
+            framed.push((multipart::part_head(entry.content_type, &part, entry.meta.size), part));
         }
-        let body = match &entry.content {
-            Content::Body(whole) => pieces(whole, framed),
+        let body = match entry.content() {
+            Content::Body(whole) => pieces(&Content::shared(whole), framed),
             Content::Large | Content::Absent => self.streamed_parts(key, entry, framed),
         };
         Ok(self.partial(found, multipart::CONTENT_TYPE, body))
@@ -160,7 +161,7 @@ impl Documents {
         let headers = response.headers_mut();
         self.describe(headers, found);
         headers.insert(CONTENT_TYPE, content_type);
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(CONTENT_LENGTH, value::number(length));
         response
     }
 
@@ -174,23 +175,23 @@ impl Documents {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(CACHE_STATUS, cache_status(found.outcome, found.ttl, found.collapsed));
-        if let Some(etag) = &entry.meta.etag {
-            headers.insert(ETAG, etag.header().clone());
+        if let Some(etag) = entry.meta.etag.as_ref().and_then(ETag::header) {
+            headers.insert(ETAG, etag);
         }
-        if let Some(last_modified) = &entry.last_modified {
-            headers.insert(LAST_MODIFIED, last_modified.clone());
+        if let Some(last_modified) = entry.meta.last_modified.and_then(value::date) {
+            headers.insert(LAST_MODIFIED, last_modified);
         }
         if found.outcome.is_held() {
-            headers.insert(AGE, HeaderValue::from(self.cache.age(entry).as_secs()));
+            headers.insert(AGE, value::number(self.cache.age(entry).as_secs()));
         }
     }
 
     /// The bytes of a document, or a part of them.
     async fn part(&self, key: &StorageKey, entry: &Entry, part: Option<Range<u64>>) -> Result<Body, StoreError> {
-        match &entry.content {
+        match entry.content() {
             Content::Body(whole) => Ok(Body::whole(match part {
-                Some(part) => slice(whole, &part),
-                None => whole.clone(),
+                Some(part) => slice(&Content::shared(whole), &part),
+                None => Content::shared(whole),
             })),
             Content::Large | Content::Absent => {
                 let length = part.as_ref().map_or(entry.meta.size, |part| part.end - part.start);

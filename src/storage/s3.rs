@@ -70,7 +70,7 @@ impl DocStore for S3Store {
     }
 
     async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
-        let tag = |tag: &ETag| String::from_utf8_lossy(tag.header().as_bytes()).into_owned();
+        let tag = |tag: &ETag| tag.as_str().to_owned();
         let options = ClientGetOptions {
             range: options.range.clone().map(Into::into),
             if_none_match: options.if_none_match.as_ref().map(tag),

@@ -33,7 +33,7 @@ impl Checksum {
     /// The checksum that a tag looks like: thirty-two hex digits. Those of objects that were written in parts have a dash,
     /// and those of objects encrypted with a key of KMS or the customer's are no checksums although they look like it.
     pub(super) fn from_tag(tag: &ETag) -> Option<Self> {
-        let digits = tag.header().as_bytes().strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        let digits = tag.as_str().strip_prefix('"')?.strip_suffix('"')?.as_bytes();
         let bytes: Vec<u8> = digits.chunks(2).map(byte).collect::<Option<_>>()?;
         bytes.try_into().ok().map(Self)
     }

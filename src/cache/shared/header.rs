@@ -120,7 +120,7 @@ fn encode_meta(meta: &ObjectMeta) -> Vec<u8> {
             bytes.extend(seconds(time).to_be_bytes());
         }
     }
-    bytes.extend(meta.etag.iter().flat_map(|etag| etag.header().as_bytes()));
+    bytes.extend(meta.etag.iter().flat_map(|etag| etag.as_str().as_bytes()));
     bytes
 }
 
@@ -136,7 +136,7 @@ fn decode_meta(mut bytes: &[u8]) -> Option<ObjectMeta> {
         tag => {
             let etag = ETag::from_store(std::str::from_utf8(tag).ok()?)?;
             // What came out must be what went in, or two texts would stand for one tag.
-            Some(etag).filter(|etag| etag.header().as_bytes() == tag).map(Some)?
+            Some(etag).filter(|etag| etag.as_str().as_bytes() == tag).map(Some)?
         }
     };
     Some(ObjectMeta { size, etag, last_modified })

@@ -129,14 +129,14 @@ impl Log {
     /// That body, tag, size and time are those of one version; its tag, or nothing for absence.
     fn tag_of<'f>(&self, reading: &Reading, found: &'f Found) -> Result<Option<&'f ETag>, String> {
         let meta = &found.entry.meta;
-        let body = match &found.entry.content {
+        let body = match found.entry.content() {
             Content::Absent => return Ok(None),
             Content::Large => None,
             Content::Body(body) => Some(body),
         };
         let is_written = self.writes.iter().any(|write| {
             let object = write.object.as_ref().filter(|_| write.page == reading.page);
-            object.is_some_and(|(written, bytes)| written == meta && body.is_none_or(|body| body == bytes))
+            object.is_some_and(|(written, bytes)| written == meta && body.is_none_or(|body| **body == **bytes))
         });
         must(is_written, "storage never had this under this key")?;
         Ok(meta.etag.as_ref())
