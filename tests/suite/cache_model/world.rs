@@ -175,6 +175,10 @@ impl World {
 
     async fn trouble(&mut self, step: RedisStep) {
         let Some(redis) = self.tier.as_ref().map(|tier| Arc::clone(&tier.redis)) else { return };
+        if matches!(step, RedisStep::Flush | RedisStep::Deafen | RedisStep::Crash) {
+            // A frozen one would have the test wait for ever.
+            self.thaw();
+        }
         match step {
             RedisStep::Sync => self.sync().await,
             RedisStep::Flush => redis.flush(),
