@@ -1,6 +1,8 @@
 //! The composition root: from a resolved configuration to a running program. The only file that names every concrete
 //! type.
 
+mod upkeep;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +15,6 @@ use crate::admin::Admin;
 use crate::auth::Authenticator;
 use crate::cache::shared::Seal;
 use crate::cache::{DocCache, RedisOptions};
-use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::docs::{Locator, StorageKey};
@@ -25,12 +26,9 @@ use crate::sample;
 use crate::secret::Secret;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
 use crate::server::{Listener, Stop, Stopper, raise_open_files};
-use crate::storage::{Contact, DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
+use crate::storage::{DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
 use crate::telemetry::{AccessLog, Instruments, ListenerName, Telemetry};
 use crate::trust::{self, Trust};
-
-/// How long the first contact with storage waits before it tries again: this long at first, doubling up to the second.
-const FIRST_CONTACT_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// How long what is left of telemetry may take to be sent: at least, however long requests in flight took to finish, and
 /// at most, however quickly they did.
@@ -44,9 +42,6 @@ const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
 /// How long one request for a key set may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How often budgets that are full again are forgotten. Most fill up within seconds, and their number is bounded anyway.
-const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Everything that serves, wired together and not listening yet.
 #[derive(Debug)]
@@ -193,8 +188,8 @@ impl App {
         }
         let (grace, delay) = (self.server.drain_grace, self.server.drain_delay);
         let health = Arc::clone(&self.health);
-        let contact = first_contact(self.storage, self.root_path, self.probe, stopped.clone());
-        let sweep = sweep(self.limiter, stopped.clone());
+        let contact = upkeep::first_contact(self.storage, self.root_path, self.probe, stopped.clone());
+        let sweep = upkeep::sweep(self.limiter, stopped.clone());
         let cache = self.cache;
         let hearing = tokio::spawn(Arc::clone(&cache).keep_hearing());
         let watch = tokio::spawn(Arc::clone(&cache).keep_watch());
@@ -334,44 +329,6 @@ pub fn key_set_client(trust: &Trust) -> Result<reqwest::Client, StartError> {
     let builder =
         trust.http_client(true).redirect(reqwest::redirect::Policy::none()).no_proxy().connect_timeout(CONNECT_TIMEOUT);
     builder.build().map_err(|error| StartError::Setup { what: "the HTTP client for key sets", source: error.into() })
-}
-
-/// Asks storage for anything until it has answered once, and so tells a wrong bucket or credential in the log before a
-/// reader meets it.
-async fn first_contact(storage: Arc<Reader>, root_path: String, probe: StorageKey, mut stop: Stop) {
-    let (mut pause, longest) = FIRST_CONTACT_PAUSES;
-    loop {
-        let contact = tokio::select! {
-            contact = storage.contact(&root_path, 1, &probe) => contact,
-            () = stop.requested() => return,
-        };
-        match contact {
-            Ok(Contact::Keys(keys)) if keys.is_empty() => {
-                return tracing::warn!(root_path, "storage answers, but holds no site yet");
-            }
-            Ok(_) => return,
-            // Readers may have had an answer meanwhile.
-            Err(_) if storage.has_answered() => return,
-            Err(error) => tracing::warn!(
-                error = chain(&error),
-                "storage has not answered yet; not ready until it does. `callboard check` tells more"
-            ),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(longest),
-            () = stop.requested() => return,
-        }
-    }
-}
-
-/// Forgets now and then whoever is within its budget again.
-async fn sweep(limiter: Arc<Limiter>, mut stop: Stop) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP_EVERY) => limiter.sweep(),
-            () = stop.requested() => return,
-        }
-    }
 }
 
 fn address_of(listener: &Listener, address: SocketAddr) -> Result<SocketAddr, StartError> {

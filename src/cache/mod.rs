@@ -19,6 +19,7 @@ mod freshness;
 mod generation;
 mod hearing;
 mod memory;
+mod message;
 mod options;
 mod promote;
 mod purge;

@@ -6,20 +6,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
 
 use super::DocCache;
 use super::generation::Generation;
+use super::message::{Message, Said, SiteRecord, Written, encoded};
 use super::shared::{NoAnswer, Shared, Unsaid};
 use super::site::{Site, Version};
 use super::sites::{Floors, Sites};
 use crate::clock::Timestamp;
 use crate::docs::StorageKey;
-use crate::http::etag::ETag;
 use crate::redis::Heard;
 use crate::storage::ObjectMeta;
 use crate::telemetry::{BadValue, NewGeneration};
@@ -45,87 +44,6 @@ const SITES_AT_A_TIME: usize = 32;
 
 /// A generation that lies further ahead than any clock goes wrong was made up, and would never end.
 const FURTHEST_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// A message to all replicas.
-#[derive(Debug, Serialize, Deserialize)]
-struct Message {
-    /// Who says it.
-    from: u128,
-    said: Said,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Said {
-    /// Storage has this version of a document; none, where it is gone.
-    Document { key: String, version: Option<Written> },
-    /// A generation of a site began.
-    Site { name: String, record: SiteRecord },
-    /// At least this generation began in every site below a prefix.
-    Below { prefix: String, generation: u64 },
-}
-
-/// What replicas agree on about a site.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SiteRecord {
-    generation: u64,
-    settles_at: u64,
-    /// When somebody last looked at it.
-    looked_at: Option<u64>,
-    /// Of its metadata: not looked at, absent, or there.
-    version: Option<Option<Written>>,
-}
-
-/// An [`ObjectMeta`] as it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Written {
-    size: u64,
-    etag: Option<String>,
-    /// Seconds since the Unix epoch.
-    modified: Option<u64>,
-}
-
-impl Written {
-    fn of(meta: &ObjectMeta) -> Self {
-        let etag = meta.etag.as_ref().map(|etag| etag.as_str().to_owned());
-        let modified = meta.last_modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        Self { size: meta.size, etag, modified: modified.map(|since| since.as_secs()) }
-    }
-
-    fn read(&self) -> ObjectMeta {
-        ObjectMeta {
-            size: self.size,
-            etag: self.etag.as_deref().and_then(ETag::from_store),
-            last_modified: self.modified.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))),
-        }
-    }
-}
-
-impl SiteRecord {
-    fn of(site: &Site) -> Self {
-        let version = match &*site.version() {
-            Version::Unknown => None,
-            Version::Absent => Some(None),
-            Version::Present(meta) => Some(Some(Written::of(meta))),
-        };
-        let looked_at = site.checked_at().as_millis();
-        Self {
-            generation: site.generation().number(),
-            settles_at: site.settles_at().as_millis(),
-            looked_at: (looked_at > 0).then_some(looked_at),
-            version,
-        }
-    }
-
-    fn version(&self) -> Version {
-        match &self.version {
-            None => Version::Unknown,
-            Some(None) => Version::Absent,
-            Some(Some(written)) => Version::Present(written.read()),
-        }
-    }
-}
 
 impl DocCache {
     /// Listens to other replicas for as long as it runs; ends at once where there are none.
@@ -360,9 +278,4 @@ impl DocCache {
     fn sealed(&self, shared: &Shared, said: Said) -> Bytes {
         shared.seal().seal(MESSAGE, &encoded(&Message { from: self.id, said }))
     }
-}
-
-fn encoded(value: &impl Serialize) -> Bytes {
-    // Strings and numbers always make JSON.
-    serde_json::to_vec(value).unwrap_or_default().into()
 }

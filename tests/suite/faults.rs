@@ -73,7 +73,7 @@ impl Pair {
         };
         let replicas = [replica().await, replica().await];
         give(&store, &pages);
-        let load = Load::start(&replicas.each_ref().map(Place::of), &pages, READERS);
+        let load = Load::start(&replicas.each_ref().map(Place::of), &pages, READERS).await;
         let pair = Self { replicas, store, redis, pages, load };
         pair.is_used().await;
         pair
@@ -251,7 +251,7 @@ async fn a_redis_that_comes_and_goes_leaves_no_trace_in_the_program() {
     let (token, (base, name)) = (program.token.clone(), program.url.rsplit_once('/').unwrap());
     let contents = reqwest::Client::new().get(&program.url).bearer_auth(&token).send().await.unwrap();
     let pages: Arc<[Page]> = Arc::new([(name.to_owned(), contents.bytes().await.unwrap())]);
-    let load = Load::start(&[Place { base: format!("{base}/"), token }], &pages, READERS);
+    let load = Load::start(&[Place { base: format!("{base}/"), token }], &pages, READERS).await;
     let comes_and_goes = async || {
         let is_used = async || {
             until(async || {
@@ -298,7 +298,7 @@ async fn however_storage_fails_no_reader_of_what_is_held_notices() {
     let callboard = Callboard::told(Told { section: &section, publisher, in_real_time: true, ..Told::default() }).await;
     let pages: Arc<[Page]> =
         (0..5).map(|page| page.to_string()).map(|name| (name.clone(), contents(&key(&name)))).collect();
-    let load = Load::start(&[Place::of(&callboard)], &pages, READERS);
+    let load = Load::start(&[Place::of(&callboard)], &pages, READERS).await;
     for (what, ailment) in [
         ("500", Ailment::Refusal(500, "InternalError")),
         ("503", Ailment::Refusal(503, "SlowDown")),

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::support::redis::Redis;
 use crate::support::servers::Server;
-use crate::support::{Callboard, SITE, Told, until};
+use crate::support::{Callboard, SITE, Told, load, until};
 
 const ENTITY: &str = "default/component/shop";
 
@@ -90,6 +90,7 @@ async fn nor_is_what_is_streamed_through_while_its_site_is_published() {
 }
 
 async fn publish_under_load(with_film: bool) {
+    let _turn = load::turn().await;
     let s3 = Server::s3().await;
     let (built, folders) = (PathBuf::from(s3.said("/small/site_dir")), TempDir::new().unwrap());
     let (old, new) = (folders.path().join("old"), folders.path().join("new"));

@@ -1,13 +1,14 @@
 //! Readers who never stop.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH};
 use reqwest::Client;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinSet;
 
 use super::{Callboard, SITE, until};
@@ -33,6 +34,7 @@ impl Place {
 
 /// Readers of some pages, each over a connection of its own that it keeps. Every other request is conditional.
 pub struct Load {
+    _turn: OwnedMutexGuard<()>,
     readers: JoinSet<()>,
     is_over: Arc<AtomicBool>,
     tally: Arc<Tally>,
@@ -45,10 +47,17 @@ struct Tally {
     failures: std::sync::Mutex<BTreeMap<String, usize>>,
 }
 
+/// Waits for the turn to load the machine: two loads at a time would each take the other's slowness for a fault.
+pub async fn turn() -> OwnedMutexGuard<()> {
+    static TURN: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
+    Arc::clone(&TURN).lock_owned().await
+}
+
 impl Load {
     /// So many readers of a site at each of these places, who take turns at its pages.
-    pub fn start(places: &[Place], pages: &Arc<[Page]>, readers: usize) -> Self {
-        let mut load = Self { readers: JoinSet::new(), is_over: Arc::default(), tally: Arc::default() };
+    pub async fn start(places: &[Place], pages: &Arc<[Page]>, readers: usize) -> Self {
+        let mut load =
+            Self { _turn: turn().await, readers: JoinSet::new(), is_over: Arc::default(), tally: Arc::default() };
         for Place { base, token } in places {
             for first in 0..readers {
                 let (base, token) = (base.clone(), token.clone());
