@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{ConfigFiles, EXIT_FAILURE, output, runtime};
 use crate::app;
@@ -10,11 +11,15 @@ use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{Configuration, Resolved};
 use crate::docs::Locator;
+use crate::redis;
 use crate::storage::{Contact, Origin, Reader, StoreError};
 use crate::telemetry::Instruments;
 
 /// Keys that are listed to find some sites: enough to show, not so many that a large bucket takes long.
 const KEYS_LISTED: usize = 1000;
+
+/// How long to wait before Redis is asked again.
+const PING_PAUSE: Duration = Duration::from_millis(100);
 
 /// Sites that are named.
 const SITES_SHOWN: usize = 3;
@@ -29,6 +34,7 @@ pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
     check_certificates(&resolved, &mut report);
     runtime()?.block_on(async {
         check_storage(&resolved, &mut report).await;
+        check_redis(&resolved, &mut report).await;
         check_keys(resolved, &mut report).await
     })?;
     output::line(&format!("\n{}", report.verdict()))?;
@@ -60,6 +66,37 @@ async fn check_storage(resolved: &Resolved, report: &mut Report) {
         Ok(Contact::Keys(keys)) => report.sites(&place, &keys),
         Ok(Contact::Unlistable) => report.good("storage", &format!("{place} answers; it may not be listed")),
         Err(error) => report.bad("storage", &format!("{place}: {}", describe(&error))),
+    }
+}
+
+/// Whether Redis answers, where there is one. Without it everything is served all the same, so that it is a warning.
+async fn check_redis(resolved: &Resolved, report: &mut Report) {
+    let Some(options) = &resolved.redis else { return };
+    let place = options.form.to_string();
+    match ping(resolved, options.clone()).await {
+        Ok(()) => report.good("redis", &format!("{place} answers")),
+        Err(error) => report.warning("redis", &format!("{place}: {error:#}. Callboard serves without it")),
+    }
+}
+
+async fn ping(resolved: &Resolved, options: redis::Options) -> anyhow::Result<()> {
+    let patience = options.connect_timeout;
+    let client = redis::Client::new(options, &app::trust(&resolved.trust)?, Arc::new(Instruments::new()?))?;
+    let ping = ::redis::pipe().cmd("PING").ignore().to_owned();
+    // Its first connection may take longer than a command may.
+    let answered = async {
+        loop {
+            match client.run::<()>(&ping).await {
+                Err(redis::Failure::Timeout(_) | redis::Failure::Resting) => {
+                    tokio::time::sleep(PING_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    };
+    match tokio::time::timeout(patience, answered).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => anyhow::bail!("no answer within {patience:?}"),
     }
 }
 

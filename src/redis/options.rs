@@ -40,6 +40,24 @@ pub enum Form {
     Sentinel(Sentinels),
 }
 
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, nodes) = match self {
+            Self::Standalone(address) => return write!(f, "{address}"),
+            Self::Cluster(nodes) => ("the cluster of ", nodes),
+            Self::Sentinel(sentinels) => {
+                write!(f, "{} behind ", sentinels.master)?;
+                ("", &sentinels.nodes)
+            }
+        };
+        f.write_str(what)?;
+        for (index, node) in nodes.iter().enumerate() {
+            write!(f, "{}{node}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
 /// Sentinels, and the master that they watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sentinels {

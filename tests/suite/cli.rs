@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::Backstage;
+use crate::support::redis::Redis;
 
 fn callboard(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_callboard")).args(arguments).current_dir(folder).output().unwrap()
@@ -97,6 +98,33 @@ async fn check_tells_what_works_and_what_does_not() {
     assert_eq!(output.status.code(), Some(1));
     let report = text(&output.stdout);
     assert_eq!(report.lines().filter(|line| line.starts_with("FAILED")).count(), 2, "{report}");
+}
+
+#[test]
+fn check_tells_whether_redis_answers() {
+    let redis = Redis::acl("docs", "right");
+    let published = TempDir::new().unwrap();
+    let report = || {
+        let folder = folder_with(&format!(
+            "backend: {{ auth: {{ dangerouslyDisableDefaultAuthPolicy: true }} }}\n\
+             techdocs: {{ publisher: {{ type: local, local: {{ publishDirectory: '{}' }} }} }}\n\
+             callboard: {{ auth: {{ dangerouslyAllowAnonymous: true }}, cache: {{ redis: {} }} }}\n",
+            published.path().display(),
+            redis.config_with(", connectTimeout: 1s"),
+        ));
+        let output = callboard(folder.path(), &["check"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+        text(&output.stdout)
+    };
+    let good = report();
+    assert!(good.lines().any(|line| line.starts_with("ok") && line.contains("redis: 127.0.0.1:")), "{good}");
+    redis.set_password("wrong");
+    let warned = |report: &str| report.lines().any(|line| line.starts_with("warning") && line.contains("redis: "));
+    let refused = report();
+    assert!(warned(&refused) && refused.contains("authentication failed") && !refused.contains("right"), "{refused}");
+    redis.kill();
+    let gone = report();
+    assert!(warned(&gone), "{gone}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
