@@ -144,7 +144,7 @@ impl DocCache {
                 let outcome = if was_present { CacheOutcome::Gone } else { CacheOutcome::Miss };
                 (Entry::absent(from), outcome)
             }
-            // The same; whoever waits for it after all tries again.
+            // It has given way to readers; whoever waits for it after all tries again.
             (Err(StoreError::Busy), _) if errand != Errand::Reader => return Err(StoreError::Busy),
             // Too many ask storage for other things; that does not say that it fails.
             (Err(error @ StoreError::Busy), Some(held)) => return self.excusing(held, error),

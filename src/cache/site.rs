@@ -194,6 +194,9 @@ impl Site {
     /// Storage said how it was at `at`, here or to another replica.
     pub(super) fn checked(&self, at: Timestamp, due_at: Timestamp) {
         self.checked_at.fetch_max(at.as_millis(), Ordering::AcqRel);
+        // A change that was found since the look began wants another.
+        let is_hurried = self.is_hurried.load(Ordering::Acquire);
+        let due_at = if is_hurried { due_at.min(at.plus(SHORTEST_PAUSE)) } else { due_at };
         self.due_at.store(due_at.as_millis(), Ordering::Release);
         self.failed_at.store(NEVER, Ordering::Relaxed);
     }
