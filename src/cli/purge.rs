@@ -115,6 +115,6 @@ fn told(report: &PurgeReport) -> String {
     };
     format!(
         "Purged {what}: storage confirms each page before it is served again.\n\
-         Held here: {documents} documents of {sites} sites. {replicas}"
+         Held here: documents {documents}, sites {sites}. {replicas}"
     )
 }
