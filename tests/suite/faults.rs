@@ -227,13 +227,18 @@ async fn a_cluster_that_loses_a_node_fails_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_fails_no_request() {
+async fn a_failover_in_good_order_fails_no_request() {
     let pair = Pair::start(Redis::sentinel()).await;
     pair.suffers("failed over in good order", |_| {}, async |_| {}, Redis::order_failover).await;
-    // Back to where it was, over the dead body of the one that is the master now.
-    let kill = |redis: &Redis| redis.nodes()[1].kill();
-    let promoted = async |pair: &Pair| until(async || pair.redis.nodes()[0].has_role("master")).await;
-    pair.suffers("failed over", kill, promoted, |_| {}).await;
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_over_a_dead_master_fails_no_request() {
+    // One of its own: sentinels that have just failed over take their time before they do so again.
+    let pair = Pair::start(Redis::sentinel()).await;
+    let promoted = async |pair: &Pair| until(async || pair.redis.nodes()[1].has_role("master")).await;
+    pair.suffers("failed over", Redis::kill, promoted, |_| {}).await;
     pair.stop().await;
 }
 
