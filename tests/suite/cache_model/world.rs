@@ -323,6 +323,8 @@ impl World {
                     if tries == 0 {
                         return Err(format!("in the end: {broken}"));
                     }
+                    // A fetch from before that hangs until now keeps storage from being asked for another second.
+                    self.hand.advance(10 * PAUSE);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
