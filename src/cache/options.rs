@@ -38,7 +38,8 @@ pub struct RedisOptions {
 }
 
 /// What may wait to be written to Redis: some seconds' worth, and no more memory than a few large documents.
-const QUEUE: QueueBounds = QueueBounds { operations: 4096, bytes: 32 << 20 };
+const QUEUE_OPERATIONS: usize = 4096;
+const QUEUE_BYTES: usize = 32 << 20;
 
 impl RedisOptions {
     pub(super) fn of(self, options: &Options) -> SharedOptions {
@@ -47,7 +48,11 @@ impl RedisOptions {
             integrity_key: self.integrity_key,
             expire_after: options.kept_for(),
             max_object_bytes: options.max_object_bytes,
-            queue: QUEUE,
+            // The largest document must find a place, or Redis would never have it.
+            queue: QueueBounds {
+                operations: QUEUE_OPERATIONS,
+                bytes: usize::try_from(options.max_object_bytes).unwrap_or(QUEUE_BYTES).max(QUEUE_BYTES),
+            },
         }
     }
 }

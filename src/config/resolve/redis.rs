@@ -66,6 +66,10 @@ pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded) -> Option<Options> 
         None => ("callboard:".to_owned(), Origin::Default),
     };
     let key_prefix = reader.or_from(prefix_key, &TEXT, prefix.0, prefix.1);
+    // A cluster looks for the first pair of braces; an empty one would spread the pieces of a document over its servers.
+    if key_prefix.contains("{}") {
+        reader.wrong(prefix_key, "holds an empty pair of braces: write a prefix without {}");
+    }
     let read_timeout = read_timeout(reader);
     let connect_timeout =
         reader.within("callboard.cache.redis.connectTimeout", &DURATION, Duration::from_secs(3), TIMEOUTS);

@@ -130,3 +130,10 @@ fn files_stand_beside_the_configuration() {
     assert_eq!(tls.ca_file, Some(folder.path().join("ca.crt")));
     assert_eq!(tls.identity.unwrap().key_file, folder.path().join("tls.key"));
 }
+
+#[test]
+fn a_prefix_must_not_spread_a_document_over_a_cluster() {
+    let told = told("{url: 'redis://r', keyPrefix: 'docs{}:'}");
+    assert!(told.len() == 1 && told[0].contains("keyPrefix") && told[0].contains("without {}"), "{told:?}");
+    assert_eq!(ours("{url: 'redis://r', keyPrefix: '{docs}:'}").key_prefix, "{docs}:");
+}
