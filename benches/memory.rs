@@ -25,9 +25,9 @@ use bytes::Bytes;
 use callboard::cache::{Content, DocCache};
 use callboard::clock::Clock;
 use callboard::config::{self, Environment, Sources};
-use callboard::docs::{Locator, Options, StorageKey};
+use callboard::docs::{Locator, ObjectName, Options, StorageKey};
 use callboard::http::etag::ETag;
-use callboard::storage::{DocStore, GetOptions, Object, ObjectMeta, Reader, StoreError};
+use callboard::storage::{DocStore, GetOptions, Object, ObjectMeta, OriginOptions, Origins, StoreError, StoreOptions};
 use callboard::telemetry::Instruments;
 use clap::Parser;
 use futures_util::{StreamExt, stream};
@@ -116,7 +116,8 @@ async fn read(cache: &Arc<DocCache>, key: &StorageKey, body: usize) -> anyhow::R
 fn cache(budget: usize, body: usize, instruments: &Arc<Instruments>) -> anyhow::Result<Arc<DocCache>> {
     let environment = Environment { variables: [].into(), directory: std::env::temp_dir() };
     let resolved = config::read(&Sources { files: Vec::new(), environment })?.resolved;
-    let storage = Arc::new(Reader::new(Arc::new(MadeUp { body }), &resolved.storage, Arc::clone(instruments)));
+    let options = OriginOptions::new("made-up", StoreOptions::Sample);
+    let storage = Arc::new(Origins::only(Arc::new(MadeUp { body }), &options, instruments, Clock::System));
     let options = callboard::cache::Options {
         memory_max_bytes: budget as u64,
         fresh_for: Duration::from_secs(24 * 60 * 60),
@@ -157,13 +158,13 @@ struct MadeUp {
 
 #[async_trait]
 impl DocStore for MadeUp {
-    async fn stat(&self, _key: &StorageKey) -> Result<ObjectMeta, StoreError> {
+    async fn stat(&self, _key: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
         let digits: String = (0..4).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
         let last_modified = Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000 + u64::from(rand::random::<u16>())));
         Ok(ObjectMeta { size: self.body as u64, etag: ETag::from_store(&digits), last_modified })
     }
 
-    async fn get(&self, key: &StorageKey, _options: &GetOptions) -> Result<Object, StoreError> {
+    async fn get(&self, key: &ObjectName<'_>, _options: &GetOptions) -> Result<Object, StoreError> {
         let body = Bytes::from(vec![b'a'; self.body]);
         Ok(Object { meta: self.stat(key).await?, body: stream::iter([Ok(body)]).boxed() })
     }

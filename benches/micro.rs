@@ -20,7 +20,6 @@ use callboard::http::etag::ETag;
 use callboard::http::range;
 use callboard::limit::{Address, Limiter};
 use callboard::pipeline::{Body, Health, Journey, Notifications, Operations, Rooms};
-use callboard::storage::Reader;
 use callboard::telemetry::{AccessLog, Instruments, RequestLabels};
 use callboard::{app, sample};
 use criterion::{BatchSize, Criterion};
@@ -164,14 +163,13 @@ fn to_the_end(answer: Response<Body>) -> usize {
 fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Result<(Journey, String)> {
     let (resolved, token) = resolved()?;
     let instruments = Arc::new(Instruments::new()?);
-    let store = app::store(&resolved.storage, &app::trust(&resolved.trust)?)?;
-    let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
+    let trust = app::trust(&resolved.trust)?;
+    let storage = Arc::new(app::origins(&resolved.storage, &Clock::System, &trust, &instruments)?);
     let access_log = if logging {
         AccessLog::to(std::io::sink(), true, Arc::clone(&instruments))
     } else {
         AccessLog::off(Arc::clone(&instruments))
     };
-    let trust = app::trust(&resolved.trust)?;
     let locator = Locator::new(resolved.docs);
     let cache = DocCache::new(Arc::clone(&storage), None, resolved.cache, Clock::System, Arc::clone(&instruments));
     let events = Events::new(resolved.events, Clock::System, app::key_set_client(&trust)?, Arc::clone(&instruments));
@@ -179,7 +177,13 @@ fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Res
         authenticator: Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&trust)?),
         limiter: Arc::new(Limiter::new(resolved.limits, &Clock::System)),
         operations: Arc::new(Operations::new(Arc::clone(&cache), locator.clone(), Vec::new())),
-        notifications: Notifications::new(events, None, Arc::clone(&cache), locator.clone(), Arc::clone(&instruments)),
+        notifications: Notifications::new(
+            events,
+            Arc::clone(&storage),
+            Arc::clone(&cache),
+            locator.clone(),
+            Arc::clone(&instruments),
+        ),
         locator,
         cache,
         health: Arc::new(Health::new(storage)),

@@ -26,8 +26,11 @@ use crate::sample;
 use crate::secret::Secret;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
 use crate::server::{Listener, Stop, Stopper, raise_open_files};
-use crate::storage::{DocStore, LocalStore, Options as StorageOptions, Origin, Reader, S3Store};
-use crate::telemetry::{AccessLog, Instruments, ListenerName, Telemetry};
+use crate::storage::{
+    self, DocStore, LocalStore, Means, Options as StorageOptions, Origin, OriginOptions, Origins, StoreError,
+    StoreOptions,
+};
+use crate::telemetry::{AccessLog, Instruments, ListenerName, OriginInstruments, Telemetry};
 use crate::trust::{self, Trust};
 
 /// How long what is left of telemetry may take to be sent: at least, however long requests in flight took to finish, and
@@ -49,11 +52,10 @@ pub struct App {
     journey: Arc<Journey>,
     admin: Arc<Admin>,
     health: Arc<Health>,
-    storage: Arc<Reader>,
+    origins: Arc<Origins>,
     cache: Arc<DocCache>,
     limiter: Arc<Limiter>,
     instruments: Arc<Instruments>,
-    root_path: String,
     probe: StorageKey,
     server: crate::server::Options,
     tls: Option<(Acceptor, Reloader)>,
@@ -104,35 +106,37 @@ impl App {
         trust: &Trust,
         telemetry: Telemetry,
     ) -> Result<Self, StartError> {
-        let store = store(&resolved.storage, trust)?;
-        Self::assemble(resolved, clock, store, trust, telemetry)
+        let origins = origins(&resolved.storage, &clock, trust, &telemetry.instruments)?;
+        Self::assemble(resolved, clock, origins, trust, telemetry)
     }
 
-    /// The same, in front of this store.
+    /// The same, in front of this store in place of the first of those that are configured.
     ///
     /// # Errors
     /// Where a client can't be built from its options.
     pub fn with_store(resolved: Resolved, clock: Clock, store: Arc<dyn DocStore>) -> Result<Self, StartError> {
         let trust = trust(&resolved.trust)?;
         let telemetry = telemetry(&resolved, &trust)?;
-        Self::assemble(resolved, clock, store, &trust, telemetry)
+        let options = OriginOptions::new("docs", StoreOptions::Sample);
+        let options = resolved.storage.origins.first().unwrap_or(&options);
+        let origins = Origins::only(store, options, &telemetry.instruments, clock.clone());
+        Self::assemble(resolved, clock, origins, &trust, telemetry)
     }
 
     fn assemble(
         resolved: Resolved,
         clock: Clock,
-        store: Arc<dyn DocStore>,
+        origins: Origins,
         trust: &Trust,
         telemetry: Telemetry,
     ) -> Result<Self, StartError> {
         let instruments = Arc::clone(&telemetry.instruments);
-        let storage = Arc::new(Reader::new(store, &resolved.storage, Arc::clone(&instruments)));
-        let origin = &resolved.storage.origin;
-        let redis = resolved.redis.map(|options| redis(options, origin, trust, &instruments)).transpose()?;
-        let cache = DocCache::new(Arc::clone(&storage), redis, resolved.cache, clock.clone(), Arc::clone(&instruments));
-        let health = Arc::new(Health::new(Arc::clone(&storage)));
+        let origins = Arc::new(origins);
+        let storage = &resolved.storage;
+        let redis = resolved.redis.map(|options| redis(options, storage, trust, &instruments)).transpose()?;
+        let cache = DocCache::new(Arc::clone(&origins), redis, resolved.cache, clock.clone(), Arc::clone(&instruments));
+        let health = Arc::new(Health::new(Arc::clone(&origins)));
         let access_log = AccessLog::new(&resolved.telemetry, Arc::clone(&instruments));
-        let root_path = resolved.docs.root_path.clone();
         let tls = resolved.server.tls.clone().map(|options| tls(options, &clock, &instruments)).transpose()?;
         let limiter = Arc::new(Limiter::new(resolved.limits, &clock));
         let locator = Locator::new(resolved.docs);
@@ -140,9 +144,8 @@ impl App {
         let purgers = resolved.pipeline.purgers.clone();
         let operations = Arc::new(Operations::new(Arc::clone(&cache), locator.clone(), purgers));
         let events = Events::new(resolved.events, clock.clone(), key_set_client(trust)?, Arc::clone(&instruments));
-        let bucket = resolved.storage.origin.bucket().map(str::to_owned);
         let (told, places, counted) = (Arc::clone(&cache), locator.clone(), Arc::clone(&instruments));
-        let notifications = Notifications::new(events, bucket, told, places, counted);
+        let notifications = Notifications::new(events, Arc::clone(&origins), told, places, counted);
         let rooms = Rooms {
             authenticator: Authenticator::new(resolved.auth, clock, key_set_client(trust)?),
             limiter: Arc::clone(&limiter),
@@ -160,11 +163,10 @@ impl App {
             journey: Arc::new(journey),
             admin: Arc::new(admin),
             health,
-            storage,
+            origins,
             cache,
             limiter,
             instruments,
-            root_path,
             probe,
             server: resolved.server,
             tls,
@@ -188,7 +190,7 @@ impl App {
         }
         let (grace, delay) = (self.server.drain_grace, self.server.drain_delay);
         let health = Arc::clone(&self.health);
-        let contact = upkeep::first_contact(self.storage, self.root_path, self.probe, stopped.clone());
+        let contact = upkeep::keep_contact(self.origins, self.probe, stopped.clone());
         let sweep = upkeep::sweep(self.limiter, stopped.clone());
         let cache = self.cache;
         let hearing = tokio::spawn(Arc::clone(&cache).keep_hearing());
@@ -280,33 +282,54 @@ fn tls(options: TlsOptions, clock: &Clock, instruments: &Arc<Instruments>) -> Re
     tls.map_err(|error| StartError::Setup { what: "TLS", source: error.into() })
 }
 
-/// The store that `options` name.
+/// The stores that `options` name. It must be called inside a runtime, which their clients use.
 ///
 /// # Errors
-/// Where its client can't be built.
-pub fn store(options: &StorageOptions, trust: &Trust) -> Result<Arc<dyn DocStore>, StartError> {
-    Ok(match &options.origin {
-        Origin::Local { directory } => Arc::new(LocalStore::new(directory.clone())),
-        Origin::S3(s3) => {
-            let store = S3Store::new(s3, options.timeout, trust);
-            let store = store.map_err(|error| StartError::Setup { what: "the S3 client", source: error.into() })?;
-            Arc::new(store)
-        }
-        Origin::Sample => Arc::new(sample::store()),
-    })
+/// Where one of their clients can't be built.
+pub fn origins(
+    options: &StorageOptions,
+    clock: &Clock,
+    trust: &Trust,
+    instruments: &Instruments,
+) -> Result<Origins, StartError> {
+    let origin = |options: &OriginOptions| {
+        let instruments = origin_instruments(options, instruments);
+        let store = store(options, trust, &instruments)?;
+        Ok(Origin::new(store, options, instruments))
+    };
+    let all: Result<_, StartError> = options.origins.iter().map(origin).collect();
+    Ok(Origins::new(all?, clock.clone()))
+}
+
+fn origin_instruments(options: &OriginOptions, instruments: &Instruments) -> Arc<OriginInstruments> {
+    Arc::new(instruments.origin(&options.name, &StoreError::RESULTS))
+}
+
+fn store(
+    options: &OriginOptions,
+    trust: &Trust,
+    instruments: &Arc<OriginInstruments>,
+) -> Result<Arc<dyn DocStore>, StartError> {
+    let means = Means { timeout: options.bounds.timeout, trust, instruments };
+    let setup = |what| move |error: StoreError| StartError::Setup { what, source: error.into() };
+    match &options.store {
+        StoreOptions::Local { directory } => Ok(Arc::new(LocalStore::new(directory.clone()))),
+        StoreOptions::S3(s3) => storage::s3(s3, &means).map_err(setup("the S3 client")),
+        StoreOptions::Sample => Ok(Arc::new(sample::store())),
+    }
 }
 
 /// The client of Redis, and what the cache's tier in it runs on.
 ///
-/// What replicas share is only what they read from the same place: another bucket's documents are found under other
+/// What replicas share is only what they read from the same places: another bucket's documents are found under other
 /// names, also where two Callboards were given the same prefix.
 fn redis(
     options: redis::Options,
-    origin: &Origin,
+    storage: &StorageOptions,
     trust: &Trust,
     instruments: &Arc<Instruments>,
 ) -> Result<(redis::Client, RedisOptions), StartError> {
-    let key_prefix = format!("{}{:08x}:", options.key_prefix, shared_by(origin, options.integrity_key.as_ref()));
+    let key_prefix = format!("{}{:08x}:", options.key_prefix, shared_by(storage, options.integrity_key.as_ref()));
     let tier = RedisOptions { key_prefix, integrity_key: options.integrity_key.clone() };
     let client = redis::Client::new(options, trust, Arc::clone(instruments));
     let client = client.map_err(|error| StartError::Setup { what: "the Redis client", source: error.into() })?;
@@ -315,8 +338,9 @@ fn redis(
 
 /// A number for what replicas must have in common to share anything: the storage, the key that values are sealed with, and
 /// the form that they are written in.
-fn shared_by(origin: &Origin, integrity_key: Option<&Secret>) -> u32 {
-    let sealed = Seal::new(integrity_key, &origin.identity()).seal("replicas", &[]);
+fn shared_by(storage: &StorageOptions, integrity_key: Option<&Secret>) -> u32 {
+    let places: Vec<String> = storage.origins.iter().map(OriginOptions::identity).collect();
+    let sealed = Seal::new(integrity_key, &places.join("\n")).seal("replicas", &[]);
     sealed.iter().rev().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 

@@ -16,6 +16,12 @@ pub struct Rules {
     pub longest_pause: Duration,
 }
 
+impl Rules {
+    /// Those that fit most stores.
+    pub const DEFAULT: Self =
+        Self { failures: 5, first_pause: Duration::from_secs(1), longest_pause: Duration::from_secs(30) };
+}
+
 /// Keeps what fails from being tried again and again.
 #[derive(Debug)]
 pub struct Breaker {

@@ -125,7 +125,7 @@ impl DocCache {
                 }
                 fetched => fetched,
             },
-            Errand::Leisure => self.storage.fetch_at_leisure(&key, known, largest, wanted.by_reader()).await,
+            Errand::Leisure => self.storage.fetch_at_leisure(&key, known, largest, || wanted.by_reader()).await,
         };
         if key.is_metadata() {
             self.hear_of_metadata(site, &fetched, held.as_deref(), &mut from);

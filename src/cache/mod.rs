@@ -42,7 +42,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::docs::StorageKey;
 use crate::http::cache_status::{CacheOutcome, Ttl};
 use crate::redis::Client;
-use crate::storage::{GetOptions, Object, Reader, StoreError};
+use crate::storage::{GetOptions, Object, Origins, StoreError};
 use crate::telemetry::Instruments;
 
 pub use entry::{Content, Entry};
@@ -82,7 +82,7 @@ pub struct DocCache {
     id: u128,
     /// Counts the times that others were heard or lost.
     turns: AtomicU64,
-    storage: Arc<Reader>,
+    storage: Arc<Origins>,
     /// Places for looking at sites.
     looks: Arc<Semaphore>,
     clock: Clock,
@@ -115,7 +115,7 @@ type Landing = Result<Landed, StoreError>;
 impl DocCache {
     /// An empty cache in front of `storage`; with `redis`, what other replicas have fetched lies between the two.
     pub fn new(
-        storage: Arc<Reader>,
+        storage: Arc<Origins>,
         redis: Option<(Client, RedisOptions)>,
         options: Options,
         clock: Clock,

@@ -29,6 +29,15 @@ impl Strangers {
 }
 
 impl DocCache {
+    /// A site's metadata, and that of those that somebody reads here by another spelling of the same names: a store that
+    /// keeps them in lower case holds all of these in one place.
+    pub fn spellings_of(&self, metadata: StorageKey) -> Vec<StorageKey> {
+        let lower = metadata.site().to_lowercase();
+        let others = self.sites.all().into_iter().filter(|site| site.name() != metadata.site());
+        let others = others.filter(|site| site.name().to_lowercase() == lower).map(|site| site.metadata.clone());
+        others.chain([metadata.clone()]).collect()
+    }
+
     /// Takes in that something in the site of `key` has been written or deleted: the site is in the middle of a publish,
     /// and what is held of it must be confirmed before it is served again, by all replicas. However many objects change,
     /// that begins anew no more than once a second.

@@ -140,7 +140,7 @@ impl DocCache {
         };
         told.send_modify(|warmed| warmed.sites = sites.len());
         for metadata in sites {
-            told.send_modify(|warmed| metadata.entity().clone_into(&mut warmed.site));
+            told.send_modify(|warmed| metadata.site().clone_into(&mut warmed.site));
             self.warm_site(&metadata, concurrency, told).await;
             if told.borrow().beyond_memory {
                 return;

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Configuration, Resolved};
 use crate::docs::Locator;
 use crate::redis;
-use crate::storage::{Contact, Origin, Reader, StoreError};
+use crate::storage::{Contact, StoreError};
 use crate::telemetry::Instruments;
 
 /// Keys that are listed to find some sites: enough to show, not so many that a large bucket takes long.
@@ -33,7 +33,7 @@ pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
     }
     check_certificates(&resolved, &mut report);
     runtime()?.block_on(async {
-        check_storage(&resolved, &mut report).await;
+        check_storage(&resolved, &mut report).await?;
         check_redis(&resolved, &mut report).await;
         check_keys(resolved, &mut report).await
     })?;
@@ -53,20 +53,20 @@ fn check_certificates(resolved: &Resolved, report: &mut Report) {
     }
 }
 
-async fn check_storage(resolved: &Resolved, report: &mut Report) {
-    let place = match &resolved.storage.origin {
-        Origin::Local { directory } => format!("folder {}", directory.display()),
-        Origin::S3(s3) => {
-            let server = s3.endpoint.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-            format!("S3 bucket {}{server}", s3.bucket)
+async fn check_storage(resolved: &Resolved, report: &mut Report) -> anyhow::Result<()> {
+    let trust = app::trust(&resolved.trust)?;
+    let origins = app::origins(&resolved.storage, &Clock::System, &trust, &Instruments::new()?)?;
+    let probe = Locator::new(resolved.docs.clone()).probe();
+    for (origin, options) in origins.iter().zip(&resolved.storage.origins) {
+        let only = resolved.storage.origins.len() == 1;
+        let place = if only { options.store.to_string() } else { format!("{}, {}", options.name, options.store) };
+        match origin.contact(KEYS_LISTED, &probe).await {
+            Ok(Contact::Keys(keys)) => report.sites(&place, &keys),
+            Ok(Contact::Unlistable) => report.good("storage", &format!("{place} answers; it may not be listed")),
+            Err(error) => report.bad("storage", &format!("{place}: {}", describe(error))),
         }
-        Origin::Sample => "the sample site".to_owned(),
-    };
-    match contact(resolved).await {
-        Ok(Contact::Keys(keys)) => report.sites(&place, &keys),
-        Ok(Contact::Unlistable) => report.good("storage", &format!("{place} answers; it may not be listed")),
-        Err(error) => report.bad("storage", &format!("{place}: {}", describe(&error))),
     }
+    Ok(())
 }
 
 /// Whether Redis answers, where there is one. Without it everything is served all the same, so that it is a warning.
@@ -100,23 +100,16 @@ async fn ping(resolved: &Resolved, options: redis::Options) -> anyhow::Result<()
     }
 }
 
-async fn contact(resolved: &Resolved) -> anyhow::Result<Contact> {
-    let store = app::store(&resolved.storage, &app::trust(&resolved.trust)?)?;
-    let reader = Reader::new(store, &resolved.storage, Arc::new(Instruments::new()?));
-    let probe = Locator::new(resolved.docs.clone()).probe();
-    Ok(reader.contact(&resolved.docs.root_path, KEYS_LISTED, &probe).await?)
-}
-
 /// What an error means, with all its causes: here the reader is the operator.
-fn describe(error: &anyhow::Error) -> String {
-    let advice = match error.downcast_ref::<StoreError>() {
-        Some(StoreError::Denied(_)) => {
+fn describe(error: StoreError) -> String {
+    let advice = match &error {
+        StoreError::Denied(_) => {
             ". The credential must be allowed to read objects (s3:GetObject) and to list the bucket (s3:ListBucket)"
         }
-        Some(StoreError::Timeout(_)) => ". Check the address and the network, or raise callboard.storage.timeout",
+        StoreError::Timeout(_) => ". Check the address and the network, or raise callboard.storage.timeout",
         _ => "",
     };
-    format!("{error:#}{advice}")
+    format!("{:#}{advice}", anyhow::Error::from(error))
 }
 
 async fn check_keys(resolved: Resolved, report: &mut Report) -> anyhow::Result<()> {

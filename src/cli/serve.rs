@@ -10,7 +10,7 @@ use crate::app::{self, App, Running};
 use crate::clock::Clock;
 use crate::config::Configuration;
 use crate::sample;
-use crate::storage::Origin;
+use crate::storage::StoreOptions;
 use crate::telemetry::Telemetry;
 
 pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
@@ -27,7 +27,7 @@ pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     let clock = Clock::System;
-    let is_sample = matches!(resolved.storage.origin, Origin::Sample);
+    let is_sample = resolved.storage.origins.iter().all(|origin| matches!(origin.store, StoreOptions::Sample));
     let token = is_sample.then(|| sample::trust_throw_away_key(&mut resolved.auth, &clock)).transpose()?;
     let done = runtime.block_on(async {
         let app = App::with_telemetry(resolved, clock, &trust, telemetry)?;

@@ -39,17 +39,33 @@ impl Check<'_> {
         };
         for (name, entry) in entries {
             let key = format!("{path}.{name}");
-            if self.known.contains(key.as_str()) {
+            if self.known.contains(key.as_str()) || is_backstages(path, name) {
+                self.items(&key, entry);
                 continue;
             }
-            let inside = format!("{key}.");
-            if self.known.iter().any(|known| known.starts_with(&inside)) {
+            if self.reads_below(&key) {
                 self.map(&key, entry);
             } else {
                 let message = self.unknown(path, name);
                 self.problems.push(Problem::new(key, Some(&entry.origin), message));
             }
         }
+    }
+
+    /// The maps in a list whose items have keys that are read.
+    fn items(&mut self, path: &str, node: &Node) {
+        let Value::List(items) = &node.value else { return };
+        for (index, item) in items.iter().enumerate() {
+            let key = format!("{path}[{index}]");
+            if matches!(item.value, Value::Map(_)) && self.reads_below(&key) {
+                self.map(&key, item);
+            }
+        }
+    }
+
+    fn reads_below(&self, key: &str) -> bool {
+        let inside = format!("{key}.");
+        self.known.iter().any(|known| known.starts_with(&inside))
     }
 
     fn unknown(&self, path: &str, name: &str) -> String {
@@ -68,6 +84,11 @@ impl Check<'_> {
         }
         format!("unknown key: known under {path} are {}", siblings.into_iter().collect::<Vec<_>>().join(", "))
     }
+}
+
+/// Whether it is a section with Backstage's own keys, some of which only concern whoever writes.
+fn is_backstages(path: &str, name: &str) -> bool {
+    path.starts_with("callboard.origins[") && name == "publisher"
 }
 
 /// The candidate that was most likely meant, where one is near enough to be meant at all.

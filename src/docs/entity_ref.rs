@@ -25,6 +25,11 @@ impl EntityRef {
     pub(super) fn parts(&self) -> [&str; 3] {
         [&self.namespace, &self.kind, &self.name]
     }
+
+    /// The name of its site as it is spelled here, `{namespace}/{kind}/{name}`.
+    pub fn site(&self) -> String {
+        self.parts().join("/")
+    }
 }
 
 impl FromStr for EntityRef {

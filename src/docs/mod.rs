@@ -2,6 +2,7 @@
 
 mod entity_ref;
 mod fingerprint;
+mod layout;
 mod media_type;
 mod options;
 mod route;
@@ -9,6 +10,7 @@ mod storage_key;
 
 pub use entity_ref::{EntityRef, NoEntityRef};
 pub use fingerprint::is_fingerprinted;
+pub use layout::{Layout, ObjectName};
 pub use media_type::media_type;
 pub use options::Options;
 pub use route::{Locator, Route, RouteClass};

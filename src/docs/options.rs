@@ -3,8 +3,7 @@
 /// How URLs become storage keys.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// `bucketRootPath`, without slashes at its ends; empty for the bucket's root.
-    pub root_path: String,
-    /// `techdocs.legacyUseCaseSensitiveTripletPaths`: keep the case of namespace, kind and name.
+    /// Keep the case of namespace, kind and name: where some store's layout does
+    /// (`techdocs.legacyUseCaseSensitiveTripletPaths`).
     pub case_sensitive_triplet: bool,
 }

@@ -59,18 +59,18 @@ pub struct Locator {
 }
 
 impl Locator {
-    /// A locator for sites below `options.root_path`.
+    /// A locator of sites that `options` describe.
     pub fn new(options: Options) -> Self {
         Self { options }
     }
 
     /// A key that no site has, to ask storage for when all that matters is whether it answers.
     pub fn probe(&self) -> StorageKey {
-        let mut key = KeyBuilder::new(&self.options, 0);
+        let mut key = KeyBuilder::new(0);
         ["callboard", "probe", "absent"].into_iter().for_each(|part| key.push(part));
         key.end_entity();
         key.push(METADATA_FILE);
-        StorageKey::new(key.text, key.entity_start, key.entity_end)
+        StorageKey::new(key.text, key.entity_end)
     }
 
     /// The metadata of an entity's site; `None` where no URL leads to such a site.
@@ -78,25 +78,19 @@ impl Locator {
         self.metadata_of(entity.parts())
     }
 
-    /// The metadata of the site that an object or a folder of this name in storage belongs to; `None` where it lies
-    /// outside of the root path, belongs to no site or to one that no URL leads to.
+    /// The metadata of the site that an object or a folder of this name belongs to, as seen from its store's root path;
+    /// `None` where it belongs to no site or to one that no URL leads to.
     pub fn site_of(&self, stored: &str) -> Option<StorageKey> {
-        let root = self.options.root_path.as_str();
-        let below = if root.is_empty() { stored } else { stored.strip_prefix(root)?.strip_prefix('/')? };
-        let mut segments = below.split('/');
+        let mut segments = stored.split('/');
         let parts = [segments.next()?, segments.next()?, segments.next()?];
         let site = self.metadata_of(parts)?;
         // Readers' names are made lower-case: what is stored under others is not found by them.
-        site.entity().split('/').eq(parts).then_some(site)
+        site.site().split('/').eq(parts).then_some(site)
     }
 
-    /// What the names of all objects begin with that lie below `prefix`, as seen from the root path; all of them, where
-    /// it is empty.
+    /// What the keys of all documents begin with that lie below `prefix`; all of them, where it is empty.
     pub fn prefix(&self, prefix: &str) -> String {
-        let mut text = self.options.root_path.clone();
-        if !text.is_empty() {
-            text.push('/');
-        }
+        let mut text = String::with_capacity(prefix.len());
         for (index, part) in prefix.trim_start_matches('/').split_inclusive('/').enumerate() {
             if index < 3 && !self.options.case_sensitive_triplet {
                 text.push_str(&part.to_lowercase());
@@ -108,7 +102,7 @@ impl Locator {
     }
 
     fn metadata_of(&self, parts: [&str; 3]) -> Option<StorageKey> {
-        let mut key = KeyBuilder::new(&self.options, 0);
+        let mut key = KeyBuilder::new(0);
         for part in parts {
             key.push_name(plain(Cow::Borrowed(part))?, self.options.case_sensitive_triplet)?;
         }
@@ -123,7 +117,7 @@ impl Locator {
         let (class, rest) = split_prefix(path)?;
         let mut segments = rest.split('/');
         let behind = if class == RouteClass::Metadata { 1 + METADATA_FILE.len() } else { 0 };
-        let mut key = KeyBuilder::new(&self.options, rest.len() + behind);
+        let mut key = KeyBuilder::new(rest.len() + behind);
         for _ in 0..3 {
             key.push_entity_part(segments.next()?, self.options.case_sensitive_triplet)?;
         }
@@ -148,18 +142,14 @@ fn split_prefix(path: &str) -> Option<(RouteClass, &str)> {
 /// Grows a key segment by segment in one allocation.
 struct KeyBuilder {
     text: String,
-    entity_start: usize,
     entity_end: usize,
     /// The text up to `entity_end`, kept once a `..` has cut into it: the path must come back to it.
     home: Option<String>,
 }
 
 impl KeyBuilder {
-    fn new(options: &Options, path_len: usize) -> Self {
-        let mut text = String::with_capacity(options.root_path.len() + 1 + path_len);
-        text.push_str(&options.root_path);
-        let entity_start = if text.is_empty() { 0 } else { text.len() + 1 };
-        Self { text, entity_start, entity_end: 0, home: None }
+    fn new(path_len: usize) -> Self {
+        Self { text: String::with_capacity(path_len), entity_end: 0, home: None }
     }
 
     fn push_entity_part(&mut self, segment: &str, keep_case: bool) -> Option<()> {
@@ -209,18 +199,17 @@ impl KeyBuilder {
             self.home = Some(self.text.clone());
         }
         // Not above the root path either, wherever the rest would lead.
-        let parent = self.text.rfind('/').unwrap_or(0);
-        if parent < self.entity_start.saturating_sub(1) || self.text.len() <= self.entity_start {
+        if self.text.is_empty() {
             return None;
         }
-        self.text.truncate(parent);
+        self.text.truncate(self.text.rfind('/').unwrap_or(0));
         Some(())
     }
 
     fn finish(self) -> Option<StorageKey> {
         let is_home = self.home.is_none_or(|home| self.text.starts_with(&home));
         let has_path = self.text.as_bytes().get(self.entity_end) == Some(&b'/');
-        (is_home && has_path).then(|| StorageKey::new(self.text, self.entity_start, self.entity_end))
+        (is_home && has_path).then(|| StorageKey::new(self.text, self.entity_end))
     }
 }
 

@@ -7,25 +7,23 @@ use std::hash::{Hash, Hasher};
 /// The file that TechDocs' publisher writes beside the pages.
 pub(super) const METADATA_FILE: &str = "techdocs_metadata.json";
 
-/// The key of one file of one site, `{root}/{namespace}/{kind}/{name}/{path}`.
+/// The key of one file of one site, `{namespace}/{kind}/{name}/{path}`, as seen from the root path of whichever store
+/// holds it; a [`Layout`](super::Layout) says where it lies there.
 ///
 /// It can only come from a [`Locator`](super::Locator), so whoever holds one knows that it lies inside the folder of
 /// the entity that it names: no `.` or `..` segment, no empty segment, no control character.
 #[derive(Clone)]
 pub struct StorageKey {
     text: Box<str>,
-    /// Where the entity's part begins, behind the root path and its slash.
-    entity_start: u32,
     /// Where the entity's part ends; a slash stands there, and the file's path behind it.
     entity_end: u32,
 }
 
 impl StorageKey {
     /// Puts a key together; `text` must hold a slash at `entity_end` and a path behind it.
-    pub(super) fn new(text: String, entity_start: usize, entity_end: usize) -> Self {
+    pub(super) fn new(text: String, entity_end: usize) -> Self {
         // No request has a path of 4 GiB; of such a key no part would be known.
-        let place = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
-        Self { text: text.into_boxed_str(), entity_start: place(entity_start), entity_end: place(entity_end) }
+        Self { text: text.into_boxed_str(), entity_end: u32::try_from(entity_end).unwrap_or(u32::MAX) }
     }
 
     /// The whole key.
@@ -39,11 +37,6 @@ impl StorageKey {
     }
 
     /// The site that the file belongs to, `{namespace}/{kind}/{name}`.
-    pub fn entity(&self) -> &str {
-        self.text.get(self.entity_start as usize..self.entity_end as usize).unwrap_or_default()
-    }
-
-    /// Where all files of the site lie: the root path and the entity, without a slash at the end.
     pub fn site(&self) -> &str {
         self.text.get(..self.entity_end as usize).unwrap_or_default()
     }
@@ -64,7 +57,7 @@ impl StorageKey {
 
     fn beside(&self, file: &str) -> Self {
         let text = format!("{}/{file}", self.site());
-        Self { text: text.into_boxed_str(), entity_start: self.entity_start, entity_end: self.entity_end }
+        Self { text: text.into_boxed_str(), entity_end: self.entity_end }
     }
 
     /// Whether it is the file that TechDocs' publisher writes beside the pages of a site.
@@ -117,13 +110,13 @@ mod tests {
 
     #[test]
     fn files_of_one_site_lie_beside_each_other() {
-        let locator = Locator::new(Options { root_path: "docs/all".to_owned(), ..Options::default() });
+        let locator = Locator::new(Options::default());
         let key = locator.locate("/static/docs/Default/component/shop/guide/a.html").unwrap().key;
-        assert_eq!(key.site(), "docs/all/default/component/shop");
-        assert_eq!(key.metadata_of_site().as_str(), "docs/all/default/component/shop/techdocs_metadata.json");
+        assert_eq!(key.site(), "default/component/shop");
+        assert_eq!(key.metadata_of_site().as_str(), "default/component/shop/techdocs_metadata.json");
         assert!(key.metadata_of_site().is_metadata());
         let sibling = key.sibling("assets/main.css").unwrap();
-        assert_eq!((sibling.file(), sibling.entity()), ("assets/main.css", "default/component/shop"));
+        assert_eq!((sibling.file(), sibling.site()), ("assets/main.css", "default/component/shop"));
         for no_file in ["", "/a", "a//b", "../shop2/index.html", "a/./b", "a\\b", "a\nb", "a/"] {
             assert!(key.sibling(no_file).is_none(), "{no_file:?}");
         }

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use include_dir::{Dir, DirEntry};
 
 use super::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
-use crate::docs::StorageKey;
+use crate::docs::ObjectName;
 use crate::http::etag::ETag;
 
 /// One site that lies in the binary.
@@ -28,8 +28,9 @@ impl EmbeddedStore {
         Self { entity, files, built_at }
     }
 
-    fn find(&self, key: &StorageKey) -> Result<(&'static [u8], ObjectMeta), StoreError> {
-        let file = (key.entity() == self.entity).then(|| self.files.get_file(key.file())).flatten();
+    fn find(&self, name: &ObjectName<'_>) -> Result<(&'static [u8], ObjectMeta), StoreError> {
+        let path = name.as_str().strip_prefix(self.entity).and_then(|rest| rest.strip_prefix('/'));
+        let file = path.and_then(|path| self.files.get_file(path));
         let contents = file.ok_or(StoreError::Absent)?.contents();
         // Pages of different builds may have the same time, so it is a hash that tells them apart.
         let hash = digest(&SHA256, contents);
@@ -45,12 +46,12 @@ impl EmbeddedStore {
 
 #[async_trait]
 impl DocStore for EmbeddedStore {
-    async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError> {
-        self.find(key).map(|(_, meta)| meta)
+    async fn stat(&self, name: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
+        self.find(name).map(|(_, meta)| meta)
     }
 
-    async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
-        let (contents, meta) = self.find(key)?;
+    async fn get(&self, name: &ObjectName<'_>, options: &GetOptions) -> Result<Object, StoreError> {
+        let (contents, meta) = self.find(name)?;
         if options.if_none_match.is_some() && options.if_none_match == meta.etag {
             return Err(StoreError::NotModified);
         }

@@ -84,9 +84,10 @@ impl StoreError {
         }
     }
 
-    /// Every word that [`StoreError::as_str`] may give for an operation of storage, so that each series can be there
-    /// from the start.
-    pub const WORDS: [&'static str; 10] = [
+    /// Every word for how an operation of storage may end, so that each series can be there from the start: `ok`, and what
+    /// [`StoreError::as_str`] may give.
+    pub const RESULTS: [&'static str; 11] = [
+        "ok",
         "absent",
         "not_modified",
         "changed",

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use tokio::task::spawn_blocking;
 
 use super::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
-use crate::docs::StorageKey;
+use crate::docs::ObjectName;
 use crate::http::etag::ETag;
 
 /// Read in pieces of this size: large enough to be quick, small enough for hundreds at a time.
@@ -51,16 +51,16 @@ impl LocalStore {
 
 #[async_trait]
 impl DocStore for LocalStore {
-    async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError> {
-        let key = key.clone();
-        self.blocking(move |root| open(root, &key).map(|(_, meta)| meta)).await
+    async fn stat(&self, name: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
+        let name = name.as_str().to_owned();
+        self.blocking(move |root| open(root, &name).map(|(_, meta)| meta)).await
     }
 
-    async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
-        let key = key.clone();
+    async fn get(&self, name: &ObjectName<'_>, options: &GetOptions) -> Result<Object, StoreError> {
+        let name = name.as_str().to_owned();
         let options = options.clone();
         self.blocking(move |root| {
-            let (mut file, meta) = open(root, &key)?;
+            let (mut file, meta) = open(root, &name)?;
             if options.if_none_match.is_some() && options.if_none_match == meta.etag {
                 return Err(StoreError::NotModified);
             }
@@ -97,13 +97,13 @@ impl DocStore for LocalStore {
     }
 }
 
-fn open(root: &Dir, key: &StorageKey) -> Result<(File, ObjectMeta), StoreError> {
+fn open(root: &Dir, name: &str) -> Result<(File, ObjectMeta), StoreError> {
     let mut options = OpenOptions::new();
     // Without this flag, opening a named pipe waits for a writer.
     options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    let file = root.open_with(Path::new(key.as_str()), &options).map_err(|refusal| {
+    let file = root.open_with(Path::new(name), &options).map_err(|refusal| {
         if leaves_root(&refusal) {
-            tracing::warn!(%key, "a symbolic link leads out of the folder, or is absolute: it is not followed");
+            tracing::warn!(key = name, "a symbolic link leads out of the folder, or is absolute: it is not followed");
         }
         error(refusal)
     })?;
@@ -234,7 +234,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::docs::{Locator, Options};
+    use crate::docs::{Layout, Locator, Options, StorageKey};
 
     fn key(path: &str) -> StorageKey {
         let locator = Locator::new(Options::default());
@@ -252,7 +252,7 @@ mod tests {
     }
 
     async fn read(store: &LocalStore, path: &str, options: GetOptions) -> Result<Vec<u8>, StoreError> {
-        let object = store.get(&key(path), &options).await?;
+        let object = store.get(&Layout::default().place(&key(path)), &options).await?;
         let chunks: Vec<Bytes> = object.body.try_collect().await?;
         Ok(chunks.concat())
     }
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(read(&store, "index.html", GetOptions::default()).await.unwrap(), b"0123456789");
         let part = GetOptions { range: Some(2..5), ..GetOptions::default() };
         assert_eq!(read(&store, "index.html", part).await.unwrap(), b"234");
-        let etag = store.stat(&key("index.html")).await.unwrap().etag;
+        let etag = store.stat(&Layout::default().place(&key("index.html"))).await.unwrap().etag;
         let known = GetOptions { if_none_match: etag, ..GetOptions::default() };
         assert!(matches!(read(&store, "index.html", known).await, Err(StoreError::NotModified)));
         let other = GetOptions { if_match: ETag::from_store("other"), ..GetOptions::default() };
@@ -274,7 +274,7 @@ mod tests {
     async fn a_file_that_is_written_to_while_it_is_read_is_an_error() {
         let (root, store) = site();
         let file = root.path().join("docs/default/component/shop/index.html");
-        let object = store.get(&key("index.html"), &GetOptions::default()).await.unwrap();
+        let object = store.get(&Layout::default().place(&key("index.html")), &GetOptions::default()).await.unwrap();
         fs::write(&file, "9876543210").unwrap();
         let chunks: Result<Vec<Bytes>, _> = object.body.try_collect().await;
         assert!(matches!(chunks, Err(StoreError::Changed)), "{chunks:?}");

@@ -1,34 +1,47 @@
 //! Reading from the store that the publisher writes to. Nothing here, nor in anything built on it, can write.
 
 mod body;
+mod bucket;
+#[expect(dead_code, reason = "the stores that need it come next")]
+mod credential;
 mod embedded;
 mod error;
 mod gate;
+mod http;
 mod local;
 mod options;
+mod origins;
 mod reader;
 mod rest;
 mod s3;
+mod scope;
+mod standing;
 mod traced;
 mod whole;
 
 use std::fmt;
 use std::ops::Range;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::docs::StorageKey;
+use crate::docs::ObjectName;
 use crate::http::etag::ETag;
+use crate::telemetry::OriginInstruments;
+use crate::trust::Trust;
 
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use local::LocalStore;
 pub use options::*;
+pub use origins::{Origin, Origins};
 pub use reader::{Contact, Reader};
-pub use s3::S3Store;
+pub use s3::s3;
+pub use scope::Scope;
+pub use standing::Standing;
 pub use whole::{Checksum, Whole};
 
 /// A store that documents are read from.
@@ -37,22 +50,39 @@ pub use whole::{Checksum, Whole};
 #[async_trait]
 pub trait DocStore: fmt::Debug + Send + Sync {
     /// What is known of an object without its body.
-    async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError>;
+    async fn stat(&self, name: &ObjectName<'_>) -> Result<ObjectMeta, StoreError>;
 
     /// An object, or the part of it that `options.range` names.
-    async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError>;
+    async fn get(&self, name: &ObjectName<'_>, options: &GetOptions) -> Result<Object, StoreError>;
 
-    /// The keys of some objects below `prefix`, at most `limit`, in no order that means anything.
+    /// The names of some objects below the folder `prefix`, at most `limit`, in no order that means anything.
     async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError>;
 
     /// The names of the folders right below the folder `parent` (without a slash at its end; the root is empty), at most
     /// `limit`, in no order that means anything.
     async fn folders(&self, parent: &str, limit: usize) -> Result<Vec<String>, StoreError>;
 
+    /// Why the credential that it would show can't be shown, where that is so: there is none, or it has expired and could
+    /// not be renewed.
+    fn credential_trouble(&self) -> Option<String> {
+        None
+    }
+
     /// What the object's whole body ought to hash to, where the store tells. It may be mistaken: see [`Reader::fetch`].
     fn checksum(&self, _meta: &ObjectMeta) -> Option<Checksum> {
         None
     }
+}
+
+/// What a store's client is made with.
+#[derive(Debug)]
+pub struct Means<'m> {
+    /// How long one operation may take.
+    pub timeout: Duration,
+    /// Whom it believes.
+    pub trust: &'m Trust,
+    /// What counts for its origin.
+    pub instruments: &'m Arc<OriginInstruments>,
 }
 
 /// What a store tells about an object beside its body.

@@ -1,18 +1,63 @@
 //! What the storage room runs on.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
+use super::scope::Scope;
 use crate::breaker::Rules;
+use crate::docs::Layout;
 use crate::secret::Secret;
 
-/// Where the sites are and how patiently they are asked for.
+/// Where the sites are.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The stores that hold them, in the order in which they are asked; at least one.
+    pub origins: Vec<OriginOptions>,
+}
+
+/// One of the stores, which sites it may hold and how patiently it is asked for them.
+#[derive(Debug, Clone)]
+pub struct OriginOptions {
+    /// What people call it.
+    pub name: String,
     /// The store itself.
-    pub origin: Origin,
+    pub store: StoreOptions,
+    /// What it calls the files of sites.
+    pub layout: Layout,
+    /// The sites that it may hold.
+    pub scope: Scope,
+    /// Whether a site that it does not have may be in one of the next origins.
+    pub falls_through: bool,
+    /// How patiently it is asked.
+    pub bounds: Bounds,
+}
+
+impl OriginOptions {
+    /// The origin of this name in `store`, which may hold every site, at its root.
+    pub fn new(name: &str, store: StoreOptions) -> Self {
+        Self {
+            name: name.to_owned(),
+            store,
+            layout: Layout::default(),
+            scope: Scope::default(),
+            falls_through: false,
+            bounds: Bounds::default(),
+        }
+    }
+
+    /// What tells it from others, the same in every process that reads the same sites from the same place.
+    pub fn identity(&self) -> String {
+        let Self { store, layout, scope, falls_through, .. } = self;
+        format!("{}\0{layout:?}\0{scope:?}\0{falls_through}", store.identity())
+    }
+}
+
+/// How long operations may take, and how many run at a time.
+#[derive(Debug, Clone)]
+pub struct Bounds {
     /// How long one operation may take: for an object that is read whole, until its last byte; for one that is
     /// streamed, until its first, and then between any two chunks.
     pub timeout: Duration,
@@ -30,9 +75,23 @@ pub struct Options {
     pub breaker: Option<Rules>,
 }
 
-/// The store that the publisher writes to.
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            max_concurrent: 64,
+            max_queue: 1024,
+            queue_timeout: Duration::from_secs(1),
+            reader_timeout: Duration::from_secs(30),
+            max_streams: 64,
+            breaker: Some(Rules::DEFAULT),
+        }
+    }
+}
+
+/// A store that the publisher writes to.
 #[derive(Debug, Clone)]
-pub enum Origin {
+pub enum StoreOptions {
     /// A folder.
     Local {
         /// `techdocs.publisher.local.publishDirectory`.
@@ -44,7 +103,7 @@ pub enum Origin {
     Sample,
 }
 
-impl Origin {
+impl StoreOptions {
     /// The word for it in spans.
     pub(super) const fn as_str(&self) -> &'static str {
         match self {
@@ -54,8 +113,8 @@ impl Origin {
         }
     }
 
-    /// What tells places apart, the same in every process that reads from the same one.
-    pub fn identity(&self) -> String {
+    /// What tells places apart.
+    fn identity(&self) -> String {
         match self {
             Self::Local { directory } => format!("local\0{}", directory.display()),
             Self::S3(s3) => {
@@ -71,6 +130,20 @@ impl Origin {
         match self {
             Self::S3(options) => Some(&options.bucket),
             Self::Local { .. } | Self::Sample => None,
+        }
+    }
+}
+
+/// In words, for people.
+impl fmt::Display for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local { directory } => write!(f, "folder {}", directory.display()),
+            Self::S3(s3) => {
+                write!(f, "S3 bucket {}", s3.bucket)?;
+                s3.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, " at {endpoint}"))
+            }
+            Self::Sample => f.write_str("the sample site"),
         }
     }
 }

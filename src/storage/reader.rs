@@ -2,7 +2,6 @@
 //! that fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -12,11 +11,12 @@ use tokio::time::timeout;
 use super::body::{patient, pumped};
 use super::gate::Gate;
 use super::rest::Rest;
+use super::standing::Standing;
 use super::whole::{Whole, WholeReads};
-use super::{DocStore, GetOptions, Object, Options, Origin, StoreError};
-use crate::docs::StorageKey;
+use super::{DocStore, GetOptions, Object, ObjectMeta, OriginOptions, StoreError, StoreOptions};
+use crate::docs::ObjectName;
 use crate::http::etag::ETag;
-use crate::telemetry::{Instruments, Kind, Span, StorageOperation};
+use crate::telemetry::{Kind, OriginInstruments, Span, StorageOperation};
 
 /// For so many operations that readers may wait for at a time, one may run that nobody waits for.
 const READERS_PER_BACKGROUND: usize = 4;
@@ -37,10 +37,10 @@ pub struct Reader {
     most_at_leisure: usize,
     timeout: Duration,
     reader_timeout: Duration,
-    instruments: Arc<Instruments>,
+    instruments: Arc<OriginInstruments>,
     /// For spans: which store it is.
-    origin: Origin,
-    has_answered: AtomicBool,
+    kind: StoreOptions,
+    standing: Standing,
 }
 
 /// What a first look at storage found.
@@ -65,23 +65,23 @@ enum Sake {
 
 impl Reader {
     /// A reader of `store`, as patient as `options` says.
-    pub fn new(store: Arc<dyn DocStore>, options: &Options, instruments: Arc<Instruments>) -> Self {
-        instruments.storage_results(&StoreError::WORDS);
-        let background = (options.max_concurrent / READERS_PER_BACKGROUND).max(1);
+    pub fn new(store: Arc<dyn DocStore>, options: &OriginOptions, instruments: Arc<OriginInstruments>) -> Self {
+        let bounds = &options.bounds;
+        let background = (bounds.max_concurrent / READERS_PER_BACKGROUND).max(1);
         Self {
             store,
-            fetches: Gate::new(options.max_concurrent, options.max_queue, options.queue_timeout),
+            fetches: Gate::new(bounds.max_concurrent, bounds.max_queue, bounds.queue_timeout),
             background: Gate::new(background, 0, Duration::ZERO),
             // A reader of a large object that finds no place is told so at once: how long one lasts can't be known.
-            streams: Gate::new(options.max_streams, 0, Duration::ZERO),
-            rest: Rest::new(options.breaker, Arc::clone(&instruments)),
+            streams: Gate::new(bounds.max_streams, 0, Duration::ZERO),
+            rest: Rest::new(bounds.breaker, Arc::clone(&instruments)),
             whole_reads: WholeReads::default(),
             most_at_leisure: (background / 2).max(1),
-            timeout: options.timeout,
-            reader_timeout: options.reader_timeout,
+            timeout: bounds.timeout,
+            reader_timeout: bounds.reader_timeout,
             instruments,
-            origin: options.origin.clone(),
-            has_answered: AtomicBool::new(false),
+            kind: options.store.clone(),
+            standing: Standing::default(),
         }
     }
 
@@ -92,8 +92,13 @@ impl Reader {
     /// What the store answered; [`StoreError::Truncated`] and [`StoreError::Corrupt`] where that was not the object;
     /// [`StoreError::Busy`] where too many wait; [`StoreError::Resting`] at once while a store
     /// that keeps failing is left alone.
-    pub async fn fetch(&self, key: &StorageKey, known: Option<&ETag>, max_bytes: u64) -> Result<Whole, StoreError> {
-        self.fetch_for(Sake::Reader, key, known, max_bytes).await
+    pub async fn fetch(
+        &self,
+        name: &ObjectName<'_>,
+        known: Option<&ETag>,
+        max_bytes: u64,
+    ) -> Result<Whole, StoreError> {
+        self.fetch_for(Sake::Reader, name, known, max_bytes).await
     }
 
     /// The same for an object that nobody waits for, since a copy of it has been served: in one of a few places of its
@@ -104,11 +109,11 @@ impl Reader {
     /// As for [`Reader::fetch`]; [`StoreError::Busy`] where there is no place.
     pub async fn fetch_behind(
         &self,
-        key: &StorageKey,
+        name: &ObjectName<'_>,
         known: Option<&ETag>,
         max_bytes: u64,
     ) -> Result<Whole, StoreError> {
-        self.fetch_for(Sake::Behind, key, known, max_bytes).await
+        self.fetch_for(Sake::Behind, name, known, max_bytes).await
     }
 
     /// The same for an object that nobody has asked for yet: in one of the same few places, whenever there is one, and
@@ -119,7 +124,7 @@ impl Reader {
     /// As for [`Reader::fetch`], but it is not too busy before it is wanted.
     pub async fn fetch_at_leisure(
         &self,
-        key: &StorageKey,
+        name: &ObjectName<'_>,
         known: Option<&ETag>,
         max_bytes: u64,
         wanted: impl Future<Output = ()>,
@@ -130,7 +135,7 @@ impl Reader {
                 () = wanted => self.fetches.enter().await,
             }
         };
-        self.fetch_in(place, key, known, max_bytes).await
+        self.fetch_in(place, name, known, max_bytes).await
     }
 
     /// How many objects may be fetched at leisure at a time so that refreshes find places beside them.
@@ -151,22 +156,22 @@ impl Reader {
     async fn fetch_for(
         &self,
         sake: Sake,
-        key: &StorageKey,
+        name: &ObjectName<'_>,
         known: Option<&ETag>,
         max_bytes: u64,
     ) -> Result<Whole, StoreError> {
-        self.fetch_in(self.enter(sake), key, known, max_bytes).await
+        self.fetch_in(self.enter(sake), name, known, max_bytes).await
     }
 
     async fn fetch_in(
         &self,
         place: impl Future<Output = Result<OwnedSemaphorePermit, StoreError>>,
-        key: &StorageKey,
+        name: &ObjectName<'_>,
         known: Option<&ETag>,
         max_bytes: u64,
     ) -> Result<Whole, StoreError> {
-        let fetch = self.whole_reads.read(&*self.store, key, known, max_bytes);
-        let (whole, _place) = self.operate(place, StorageOperation::Get, key.as_str(), fetch).await?;
+        let fetch = self.whole_reads.read(&*self.store, name, known, max_bytes);
+        let (whole, _place) = self.operate(place, StorageOperation::Get, name.as_str(), fetch).await?;
         Ok(whole)
     }
 
@@ -175,10 +180,10 @@ impl Reader {
     ///
     /// # Errors
     /// As for [`Reader::fetch`].
-    pub async fn stream(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
-        let open = self.store.get(key, options);
+    pub async fn stream(&self, name: &ObjectName<'_>, options: &GetOptions) -> Result<Object, StoreError> {
+        let open = self.store.get(name, options);
         let (object, place) =
-            self.operate(self.enter(Sake::Stream), StorageOperation::Stream, key.as_str(), open).await?;
+            self.operate(self.enter(Sake::Stream), StorageOperation::Stream, name.as_str(), open).await?;
         let expected = options.range.as_ref().map_or(object.meta.size, |range| range.end - range.start);
         let body = pumped(patient(object.body, self.timeout, expected), self.reader_timeout, place);
         Ok(Object { meta: object.meta, body: body.boxed() })
@@ -189,7 +194,7 @@ impl Reader {
     ///
     /// # Errors
     /// As for [`Reader::fetch`].
-    pub async fn contact(&self, prefix: &str, limit: usize, probe: &StorageKey) -> Result<Contact, StoreError> {
+    pub async fn contact(&self, prefix: &str, limit: usize, probe: &ObjectName<'_>) -> Result<Contact, StoreError> {
         let list = self.store.list(prefix, limit);
         let refusal = match self.operate(self.enter(Sake::Reader), StorageOperation::List, prefix, list).await {
             Err(StoreError::Denied(refusal)) => refusal,
@@ -204,10 +209,25 @@ impl Reader {
         }
     }
 
-    /// Whether storage has answered as it should at least once. Once it has, this stays so while it fails and while it is
-    /// left alone: pages that are held can still be served.
-    pub fn has_answered(&self) -> bool {
-        self.has_answered.load(Ordering::Relaxed)
+    /// What is known of an object, for a reader who waits.
+    ///
+    /// # Errors
+    /// As for [`Reader::fetch`].
+    pub async fn stat(&self, name: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
+        let stat = self.store.stat(name);
+        let (meta, _place) =
+            self.operate(self.enter(Sake::Reader), StorageOperation::Stat, name.as_str(), stat).await?;
+        Ok(meta)
+    }
+
+    /// How it stands with this store.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Why the store's credential can't even be shown, where that is known without asking.
+    pub fn credential_trouble(&self) -> Option<String> {
+        self.store.credential_trouble()
     }
 
     /// Does `work` once it has its place, measured, within its time, and not at all while storage rests. The place comes
@@ -234,14 +254,12 @@ impl Reader {
             Ok(_) => "ok",
             Err(error) => error.as_str(),
         };
-        self.instruments.storage_operation(operation, outcome, start.elapsed());
+        self.instruments.operation(operation, outcome, start.elapsed());
         span.set("callboard.storage.result", outcome);
         if result.as_ref().is_err_and(|error| !error.is_answer()) {
             span.fail(outcome);
         }
-        if matches!(result, Ok(_) | Err(StoreError::Absent | StoreError::NotModified)) {
-            self.has_answered.store(true, Ordering::Relaxed);
-        }
+        self.standing.learn(result.as_ref().err());
         result
     }
 
@@ -266,14 +284,15 @@ impl Reader {
         let span = Span::child(Kind::Client, "storage");
         if span.is_recorded() {
             span.set_name(format!("storage {}", operation.as_str()));
-            span.set("callboard.storage.system", self.origin.as_str());
+            span.set("callboard.storage.system", self.kind.as_str());
             span.set("callboard.storage.operation", operation.as_str());
             span.set("callboard.storage.key", key.to_owned());
-            if let Some(bucket) = self.origin.bucket() {
+            span.set("callboard.storage.origin", self.instruments.name().to_owned());
+            if let StoreOptions::S3(options) = &self.kind {
                 span.set("rpc.system", "aws-api");
                 span.set("rpc.service", "S3");
                 span.set("rpc.method", s3_method(operation));
-                span.set("aws.s3.bucket", bucket.to_owned());
+                span.set("aws.s3.bucket", options.bucket.clone());
                 span.set("aws.s3.key", key.to_owned());
             }
         }

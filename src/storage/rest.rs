@@ -5,22 +5,22 @@ use std::sync::Arc;
 use super::StoreError;
 use crate::breaker::{Breaker, Open, Pass, Rules};
 use crate::chain::chain;
-use crate::telemetry::Instruments;
+use crate::telemetry::OriginInstruments;
 
 /// A breaker around every operation: a store that is overloaded recovers sooner when it is not asked, and readers learn
 /// at once what they would otherwise wait a deadline for.
 #[derive(Debug)]
 pub(super) struct Rest {
     breaker: Option<Arc<Breaker>>,
-    instruments: Arc<Instruments>,
+    instruments: Arc<OriginInstruments>,
 }
 
 impl Rest {
     /// A breaker by these rules, closed; without rules everything is tried.
-    pub(super) fn new(rules: Option<Rules>, instruments: Arc<Instruments>) -> Self {
+    pub(super) fn new(rules: Option<Rules>, instruments: Arc<OriginInstruments>) -> Self {
         let breaker = rules.map(|rules| Arc::new(Breaker::new(rules)));
         let observed = breaker.clone();
-        instruments.storage_breaker.observe(move || observed.as_ref().is_some_and(|breaker| !breaker.is_closed()));
+        instruments.observe_breaker(move || observed.as_ref().is_some_and(|breaker| !breaker.is_closed()));
         Self { breaker, instruments }
     }
 
@@ -46,8 +46,9 @@ impl Rest {
             // A connection that breaks in the middle of a body is among the unavailable.
             Some(error @ (StoreError::Timeout(_) | StoreError::Unavailable(_))) => {
                 if pass.failed() {
-                    self.instruments.storage_breaker.opened();
+                    self.instruments.breaker_opened();
                     tracing::warn!(
+                        origin = self.instruments.name(),
                         error = chain(error),
                         "storage keeps failing and is left alone, but for a try now and then: readers get old copies as \
                          long as callboard.cache.staleIfError allows, and 503 where there is none"
@@ -57,7 +58,7 @@ impl Rest {
             // A refusal is an answer: it lives.
             None | Some(StoreError::Absent | StoreError::NotModified | StoreError::Changed | StoreError::Denied(_)) => {
                 if pass.succeeded() {
-                    tracing::info!("storage answers again");
+                    tracing::info!(origin = self.instruments.name(), "storage answers again");
                 }
             }
             // These tell of one object, or of ourselves. A few broken objects must not take all the others away.
@@ -84,6 +85,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::telemetry::Instruments;
 
     /// A log in memory.
     #[derive(Clone, Default)]
@@ -102,7 +104,7 @@ mod tests {
     fn rest() -> Rest {
         let pause = Duration::from_secs(1);
         let rules = Rules { failures: 2, first_pause: pause, longest_pause: pause };
-        Rest::new(Some(rules), Arc::new(Instruments::new().unwrap()))
+        Rest::new(Some(rules), Arc::new(Instruments::new().unwrap().origin("docs", &[])))
     }
 
     async fn attempt(rest: &Rest, result: Result<(), StoreError>) -> Result<(), StoreError> {
@@ -163,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_rules_it_never_rests() {
-        let rest = Rest::new(None, Arc::new(Instruments::new().unwrap()));
+        let rest = Rest::new(None, Arc::new(Instruments::new().unwrap().origin("docs", &[])));
         for _ in 0..20 {
             assert!(matches!(attempt(&rest, down()).await, Err(StoreError::Unavailable(_))));
         }

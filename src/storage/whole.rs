@@ -7,7 +7,7 @@ use md5::{Digest, Md5};
 
 use super::body::collect;
 use super::{DocStore, GetOptions, ObjectMeta, StoreError};
-use crate::docs::StorageKey;
+use crate::docs::ObjectName;
 use crate::http::etag::ETag;
 
 /// So many objects in a row whose checksums can't be what their bodies hash to, and no checksum of the store's counts any
@@ -67,18 +67,18 @@ impl WholeReads {
     pub(super) async fn read(
         &self,
         store: &dyn DocStore,
-        key: &StorageKey,
+        name: &ObjectName<'_>,
         known: Option<&ETag>,
         max_bytes: u64,
     ) -> Result<Whole, StoreError> {
         let options = GetOptions { if_none_match: known.cloned(), ..GetOptions::default() };
-        let (meta, body) = match self.attempt(store, key, &options, max_bytes).await? {
+        let (meta, body) = match self.attempt(store, name, &options, max_bytes).await? {
             Try::Sound(whole) => return Ok(whole),
             Try::Doubtful(meta, body) => (meta, body),
         };
-        match self.attempt(store, key, &GetOptions::default(), max_bytes).await? {
+        match self.attempt(store, name, &GetOptions::default(), max_bytes).await? {
             Try::Sound(whole) => {
-                tracing::warn!(%key, "storage sent a body without its checksum, and a sound one when asked again");
+                tracing::warn!(key = %name, "storage sent a body without its checksum, and a sound one when asked again");
                 Ok(whole)
             }
             Try::Doubtful(again, same) if again == meta && same == body => {
@@ -92,11 +92,11 @@ impl WholeReads {
     async fn attempt(
         &self,
         store: &dyn DocStore,
-        key: &StorageKey,
+        name: &ObjectName<'_>,
         options: &GetOptions,
         max_bytes: u64,
     ) -> Result<Try, StoreError> {
-        let object = match store.get(key, options).await {
+        let object = match store.get(name, options).await {
             Err(StoreError::NotModified) => return Ok(Try::Sound(Whole::NotModified)),
             other => other?,
         };
@@ -141,7 +141,7 @@ mod tests {
     use futures_util::{StreamExt, stream};
 
     use super::*;
-    use crate::docs::{Locator, Options};
+    use crate::docs::{Layout, Locator, Options};
     use crate::storage::Object;
 
     /// Gives these bodies one after the other, each under this tag.
@@ -160,11 +160,11 @@ mod tests {
 
     #[async_trait]
     impl DocStore for Bodies {
-        async fn stat(&self, _key: &StorageKey) -> Result<ObjectMeta, StoreError> {
+        async fn stat(&self, _name: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
             Err(StoreError::Absent)
         }
 
-        async fn get(&self, _key: &StorageKey, _options: &GetOptions) -> Result<Object, StoreError> {
+        async fn get(&self, _name: &ObjectName<'_>, _options: &GetOptions) -> Result<Object, StoreError> {
             let (tag, body) = self.0.lock().unwrap().pop_front().ok_or(StoreError::Absent)?;
             let meta = ObjectMeta { size: body.len() as u64, etag: ETag::from_store(tag), last_modified: None };
             Ok(Object { meta, body: stream::iter([Ok(Bytes::from_static(body.as_bytes()))]).boxed() })
@@ -189,7 +189,7 @@ mod tests {
 
     async fn read(reads: &WholeReads, store: &Bodies) -> Result<String, StoreError> {
         let key = Locator::new(Options::default()).locate("/static/docs/a/b/c/x").unwrap().key;
-        match reads.read(store, &key, None, 100).await? {
+        match reads.read(store, &Layout::default().place(&key), None, 100).await? {
             Whole::Body(_, body) => Ok(String::from_utf8(body.to_vec()).unwrap()),
             other => panic!("{other:?}"),
         }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use http::Method;
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{BoundCounter, BoundHistogram, Counter, Histogram, Meter, MeterProvider};
+use opentelemetry::metrics::{BoundCounter, Counter, Histogram, Meter, MeterProvider};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
 use super::otlp::{Ending, MetricReader, SCOPE, Tallies};
 use super::requests::{RequestLabels, Requests};
-use super::storage::{BreakerInstruments, StorageOperation, storage_labels};
+use super::storage::OriginInstruments;
 use super::{EventInstruments, LimitInstruments, RedisInstruments, SharedTierInstruments, SiteInstruments};
 
 /// Seconds. From a hit in memory (tens of microseconds) to a storage deadline.
@@ -84,8 +84,6 @@ pub struct Instruments {
     pub shared_tier: SharedTierInstruments,
     /// Those of sites.
     pub sites: SiteInstruments,
-    /// Those of the breaker in front of storage.
-    pub storage_breaker: BreakerInstruments,
     /// Those of Redis.
     pub redis: RedisInstruments,
     /// Those of the clouds' notifications.
@@ -93,8 +91,6 @@ pub struct Instruments {
     registry: Registry,
     meter: Meter,
     requests: Requests,
-    storage: Histogram<f64>,
-    bound_storage: OnceLock<Bound<(StorageOperation, &'static str), BoundHistogram<f64>>>,
     tokens: Counter<u64>,
     bound_tokens: OnceLock<Bound<&'static str, BoundCounter<u64>>>,
     remembered_tokens: BoundCounter<u64>,
@@ -135,11 +131,6 @@ impl Instruments {
         let provider = provider.build();
         let meter = provider.meter(SCOPE);
         observe_exports(&meter, tallies);
-        let storage = histogram(
-            &meter,
-            "callboard.storage.operation.duration",
-            "How long storage took, by operation and result.",
-        );
         let tokens = meter
             .u64_counter("callboard.auth.tokens")
             .with_description("Tokens looked at: remembered, verified, or refused for a reason.")
@@ -159,14 +150,11 @@ impl Instruments {
             limits: LimitInstruments::new(&meter),
             shared_tier: SharedTierInstruments::new(&meter),
             sites: SiteInstruments::new(&meter),
-            storage_breaker: BreakerInstruments::new(&meter),
             redis: RedisInstruments::new(&meter),
             events: EventInstruments::new(&meter),
             registry,
             requests: Requests::new(&meter),
             meter,
-            storage,
-            bound_storage: OnceLock::new(),
             tokens,
             bound_tokens: OnceLock::new(),
             remembered_tokens,
@@ -192,22 +180,9 @@ impl Instruments {
         self.requests.ended(labels, duration);
     }
 
-    /// Has the series of every storage result there from the start: `ok`, and these.
-    pub fn storage_results(&self, failures: &[&'static str]) {
-        let results = || failures.iter().copied().chain(["ok"]);
-        let all =
-            StorageOperation::ALL.into_iter().flat_map(|operation| results().map(move |result| (operation, result)));
-        let bind = |labels| (labels, self.storage.bind(&storage_labels(labels)));
-        self.bound_storage.get_or_init(|| all.map(bind).collect());
-    }
-
-    /// Counts a storage operation and how long it took.
-    pub fn storage_operation(&self, operation: StorageOperation, result: &'static str, duration: Duration) {
-        let labels = (operation, result);
-        match self.bound_storage.get().and_then(|bound| bound.get(&labels)) {
-            Some(bound) => bound.record(duration.as_secs_f64()),
-            None => self.storage.record(duration.as_secs_f64(), &storage_labels(labels)),
-        }
+    /// Those of the origin of documents of this name, whose operations end in one of these `results`.
+    pub fn origin(&self, name: &str, results: &[&'static str]) -> OriginInstruments {
+        OriginInstruments::new(&self.meter, name, results)
     }
 
     /// Counts a token that was recognised without being verified again.
@@ -300,6 +275,7 @@ mod tests {
 
     use super::*;
     use crate::http::cache_status::CacheOutcome;
+    use crate::telemetry::StorageOperation;
 
     #[test]
     fn metrics_show_in_prometheus_text() {
@@ -312,12 +288,13 @@ mod tests {
         };
         instruments.request_started(&Method::GET);
         instruments.request(labels, Duration::from_micros(80));
-        instruments.storage_operation(StorageOperation::Get, "ok", Duration::from_millis(20));
+        let origin = instruments.origin("techdocs", &["ok"]);
+        origin.operation(StorageOperation::Get, "ok", Duration::from_millis(20));
         instruments.observe_memory(|| MemoryUse { bytes: 7, entries: 1 });
         let text = instruments.prometheus().unwrap();
         for line in [
             r#"http_server_request_duration_seconds_count{callboard_cache_outcome="hit",http_request_method="GET",http_response_status_code="200",http_route="/static/docs/{namespace}/{kind}/{name}/{file}"} 1"#,
-            r#"callboard_storage_operation_duration_seconds_count{operation="get",result="ok"} 1"#,
+            r#"callboard_storage_operation_duration_seconds_count{operation="get",origin="techdocs",result="ok"} 1"#,
             r#"http_server_active_requests{http_request_method="GET"} 0"#,
             "callboard_cache_memory_size_bytes 7",
             r#"callboard_auth_tokens_total{result="remembered"} 0"#,

@@ -31,7 +31,7 @@ pub use requests::{RequestLabels, route_template};
 pub use shared_tier::{BadValue, SharedLoad, SharedTierInstruments, SharedWrite};
 pub use sites::{NewGeneration, SiteInstruments, SiteLook, WarmedFile};
 pub use span::{Kind, OverTls, Scope, Span, Tracing, inject};
-pub use storage::{BreakerInstruments, StorageOperation};
+pub use storage::{OriginInstruments, StorageOperation};
 pub use trace_id::TraceId;
 
 use crate::trust::Trust;

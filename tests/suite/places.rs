@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use callboard::breaker::Rules;
+use callboard::clock::Clock;
 use callboard::docs::{Locator, Options as DocsOptions, StorageKey};
-use callboard::storage::{Options, Origin, Reader, StoreError, Whole};
+use callboard::storage::{Bounds, OriginOptions, Origins, StoreError, StoreOptions, Whole};
 use callboard::telemetry::Instruments;
 use futures_util::future::{join_all, pending};
 
@@ -18,29 +19,28 @@ fn page() -> Deed {
 }
 
 /// With eight places for readers, and so two for what nobody waits for.
-fn reader(store: &Arc<Scripted>) -> Arc<Reader> {
-    let options = Options {
-        origin: Origin::Sample,
-        timeout: Duration::from_secs(10),
+fn reader(store: &Arc<Scripted>) -> Arc<Origins> {
+    let bounds = Bounds {
         max_concurrent: 8,
         max_queue: 1000,
         queue_timeout: Duration::from_secs(60),
-        reader_timeout: Duration::from_secs(30),
         max_streams: 8,
         breaker: Some(Rules {
             failures: 3,
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(4),
         }),
+        ..Bounds::default()
     };
-    Arc::new(Reader::new(store.clone(), &options, Arc::new(Instruments::new().unwrap())))
+    let options = OriginOptions { bounds, ..OriginOptions::new("docs", StoreOptions::Sample) };
+    Arc::new(Origins::only(store.clone(), &options, &Instruments::new().unwrap(), Clock::System))
 }
 
 fn key(name: usize) -> StorageKey {
     Locator::new(DocsOptions::default()).locate(&format!("{SITE}/{name}")).unwrap().key
 }
 
-async fn fetch(reader: &Reader, name: usize) -> Result<Whole, StoreError> {
+async fn fetch(reader: &Origins, name: usize) -> Result<Whole, StoreError> {
     reader.fetch(&key(name), None, 1000).await
 }
 
@@ -86,7 +86,7 @@ async fn while_readers_wait_nothing_is_refreshed_and_what_has_time_comes_after_t
     until(async || matches!(reader.fetch_behind(&key(100), Some(&tag()), 1000).await, Err(StoreError::Busy))).await;
     let leisurely = tokio::spawn({
         let reader = Arc::clone(&reader);
-        async move { reader.fetch_at_leisure(&key(200), None, 1000, pending()).await.map(drop) }
+        async move { reader.fetch_at_leisure(&key(200), None, 1000, pending).await.map(drop) }
     });
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -113,7 +113,7 @@ async fn what_has_time_is_never_turned_away_and_never_too_many_at_once() {
     let reader = reader(&store);
     let all = (0..100).map(|name| {
         let reader = Arc::clone(&reader);
-        async move { reader.fetch_at_leisure(&key(name), None, 1000, pending()).await }
+        async move { reader.fetch_at_leisure(&key(name), None, 1000, pending).await }
     });
     assert!(join_all(all).await.iter().all(Result::is_ok));
     assert_eq!(store.gets(), 100);

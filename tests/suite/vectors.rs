@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use callboard::docs::{Locator, Options, media_type};
+use callboard::docs::{Layout, Locator, Options, media_type};
 use serde_json::{Value, json};
 
 /// The vectors in `tests/vectors/{name}.json`.
@@ -16,12 +16,13 @@ fn outcome(target: &str, settings: &Value) -> Value {
     let Ok(uri) = target.parse::<http::Uri>() else {
         return json!({ "status": 400 });
     };
-    let locator = Locator::new(Options {
+    let layout = Layout {
         root_path: settings["bucketRootPath"].as_str().unwrap().trim_matches('/').to_owned(),
         case_sensitive_triplet: settings["legacyUseCaseSensitiveTripletPaths"].as_bool().unwrap(),
-    });
+    };
+    let locator = Locator::new(Options { case_sensitive_triplet: layout.case_sensitive_triplet });
     match locator.locate(uri.path()) {
-        Some(route) => json!({ "key": route.key.as_str() }),
+        Some(route) => json!({ "key": layout.place(&route.key).as_str() }),
         None => json!({ "status": 404 }),
     }
 }

@@ -10,16 +10,15 @@ use crate::auth::{
 };
 use crate::config::formats::{COUNT, DURATION, FLAG, TEXT, TEXTS, URL, holds_user};
 use crate::config::reader::Reader;
-use crate::storage::Origin;
 
-pub(super) fn read(reader: &mut Reader<'_>, origin: &Origin, certificates: Vec<CertificateSubject>) -> Options {
+pub(super) fn read(reader: &mut Reader<'_>, is_sample: bool, certificates: Vec<CertificateSubject>) -> Options {
     let discovery = read_discovery(reader);
     let external = external::read(reader);
     let users = reader.or("callboard.auth.users", &FLAG, false);
     let cookies = reader.or("callboard.auth.cookies", &FLAG, false);
     let required = read_required(reader);
     // The sample site brings a caller and its key along.
-    if discovery.is_none() && required && !matches!(origin, Origin::Sample) {
+    if discovery.is_none() && required && !is_sample {
         let others = if external.is_empty() { "nobody can read" } else { "only external callers can read" };
         reader.warn(
             "backend.baseUrl",

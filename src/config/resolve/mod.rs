@@ -7,6 +7,7 @@ mod events;
 mod external;
 mod limits;
 mod otlp;
+mod publisher;
 mod purge;
 mod redis;
 mod redis_backstage;
@@ -68,23 +69,28 @@ impl Loaded {
     pub fn resolve(&self) -> Result<Configuration, Problems> {
         let mut reader = Reader::new(self);
         // In the order in which people read the outcome.
-        let publisher = storage::read_publisher(&mut reader, self);
-        let mut server = server::read(&mut reader, &publisher.origin);
+        let origins = storage::read_origins(&mut reader, self);
+        let is_sample = storage::is_sample(&origins);
+        let mut server = server::read(&mut reader, is_sample);
         let certificates;
         (server.tls, certificates) = tls::read(&mut reader, self);
         let limits = limits::read(&mut reader);
-        let auth = auth::read(&mut reader, &publisher.origin, certificates);
+        let auth = auth::read(&mut reader, is_sample, certificates);
         let cache = cache::read(&mut reader);
         let redis = redis::read(&mut reader, self);
         let events = events::read(&mut reader, &auth.jwks);
-        let (docs, storage) = storage::read(&mut reader, publisher);
+        let (docs, storage) = storage::read(&mut reader, origins);
         let pipeline = pipeline::Options { purgers: purge::read(&mut reader), ..server::read_responses(&mut reader) };
         let trust = tls::read_trust(&mut reader, self);
         let telemetry = telemetry::read(&mut reader, self);
         let resolved =
             Resolved { docs, auth, storage, cache, redis, events, limits, server, pipeline, trust, telemetry };
         let Reader { effective, mut problems, warnings, .. } = reader;
-        problems.extend(unknown::problems(&self.tree, &effective));
+        // A list may have told of its own, in other words.
+        let unknown = unknown::problems(&self.tree, &effective);
+        let untold: Vec<Problem> =
+            unknown.into_iter().filter(|problem| !problems.iter().any(|told| told.key == problem.key)).collect();
+        problems.extend(untold);
         if problems.is_empty() { Ok(Configuration { resolved, effective, warnings }) } else { Err(problems) }
     }
 }

@@ -9,19 +9,16 @@ use http::HeaderValue;
 use super::storage::count;
 use crate::config::formats::{ADMIN_LISTEN, COUNT, DURATION, HEADER, LISTEN, SIZE};
 use crate::config::reader::Reader;
+use crate::pipeline;
 use crate::server::{Limits, Options};
-use crate::{pipeline, storage};
 
-pub(super) fn read(reader: &mut Reader<'_>, origin: &storage::Origin) -> Options {
+pub(super) fn read(reader: &mut Reader<'_>, is_sample: bool) -> Options {
     const LISTEN_KEY: &str = "callboard.listen";
     const DRAIN_GRACE: &str = "callboard.limits.drainGrace";
     const DRAIN_DELAY: &str = "callboard.limits.drainDelay";
     const DRAINING: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
     // The sample site is for whoever started it, not for the network.
-    let host = match origin {
-        storage::Origin::Sample => Ipv4Addr::LOCALHOST,
-        _ => Ipv4Addr::UNSPECIFIED,
-    };
+    let host = if is_sample { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let drain_grace = reader.within(DRAIN_GRACE, &DURATION, Duration::from_secs(25), DRAINING);
     // A grace time that is shorter than the usual delay is meant for the delay too.
     let drain_delay = reader.within(DRAIN_DELAY, &DURATION, Duration::from_secs(3).min(drain_grace), DRAINING);

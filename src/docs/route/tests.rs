@@ -1,13 +1,14 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::docs::Layout;
 
-fn locator(root_path: &str, case_sensitive_triplet: bool) -> Locator {
-    Locator::new(Options { root_path: root_path.to_owned(), case_sensitive_triplet })
+fn locator(case_sensitive_triplet: bool) -> Locator {
+    Locator::new(Options { case_sensitive_triplet })
 }
 
 fn key(path: &str) -> Option<String> {
-    locator("", false).locate(path).map(|route| route.key.to_string())
+    locator(false).locate(path).map(|route| route.key.to_string())
 }
 
 #[test]
@@ -21,10 +22,10 @@ fn every_mount_leads_to_the_same_key() {
 
 #[test]
 fn metadata_names_the_publishers_file() {
-    let route = locator("root/docs", false).locate("/metadata/techdocs/default/Component/shop").unwrap();
+    let route = locator(false).locate("/metadata/techdocs/default/Component/shop").unwrap();
     assert_eq!(route.class, RouteClass::Metadata);
-    assert_eq!(route.key.as_str(), "root/docs/default/component/shop/techdocs_metadata.json");
-    assert_eq!(route.key.entity(), "default/component/shop");
+    assert_eq!(route.key.as_str(), "default/component/shop/techdocs_metadata.json");
+    assert_eq!(route.key.site(), "default/component/shop");
     for longer in ["/metadata/techdocs/default/component/shop/", "/metadata/techdocs/default/component/shop/more"] {
         assert_eq!(key(longer), None);
     }
@@ -32,8 +33,8 @@ fn metadata_names_the_publishers_file() {
 
 #[test]
 fn a_key_knows_its_parts() {
-    let route = locator("root", true).locate("/static/docs/NS/Kind/Name/a/b.css").unwrap();
-    assert_eq!(route.key.entity(), "NS/Kind/Name");
+    let route = locator(true).locate("/static/docs/NS/Kind/Name/a/b.css").unwrap();
+    assert_eq!(route.key.site(), "NS/Kind/Name");
     assert_eq!(route.key.file(), "a/b.css");
     assert_eq!(route.key.file_name(), "b.css");
 }
@@ -41,31 +42,30 @@ fn a_key_knows_its_parts() {
 #[test]
 fn an_entitys_site_is_where_readers_find_it() {
     let entity: EntityRef = "Component:Shop".parse().unwrap();
-    let site = locator("root/docs", false).site(&entity).unwrap();
-    assert_eq!(site.as_str(), "root/docs/default/component/shop/techdocs_metadata.json");
-    assert_eq!(locator("", true).site(&entity).unwrap().site(), "default/Component/Shop");
+    let site = locator(false).site(&entity).unwrap();
+    assert_eq!(site.as_str(), "default/component/shop/techdocs_metadata.json");
+    assert_eq!(locator(true).site(&entity).unwrap().site(), "default/Component/Shop");
     // Names are not decoded again.
-    assert_eq!(locator("", false).site(&"a:b%2e".parse().unwrap()).unwrap().site(), "default/a/b%2e");
+    assert_eq!(locator(false).site(&"a:b%2e".parse().unwrap()).unwrap().site(), "default/a/b%2e");
 }
 
 #[test]
 fn what_is_stored_belongs_to_the_site_that_readers_find() {
-    let site = |root: &str, stored: &str| locator(root, false).site_of(stored).map(|key| key.site().to_owned());
-    for stored in ["docs/d/c/s/index.html", "docs/d/c/s/a/b.css", "docs/d/c/s"] {
-        assert_eq!(site("docs", stored).as_deref(), Some("docs/d/c/s"), "{stored}");
+    let site = |stored: &str| locator(false).site_of(stored).map(|key| key.site().to_owned());
+    for stored in ["d/c/s/index.html", "d/c/s/a/b.css", "d/c/s"] {
+        assert_eq!(site(stored).as_deref(), Some("d/c/s"), "{stored}");
     }
-    assert_eq!(site("", "d/c/s/x").as_deref(), Some("d/c/s"));
-    for elsewhere in ["d/c/s/x", "docs2/d/c/s/x", "docs/d/c", "docs/D/c/s/x", "docs/d//s/x", "docs/d/../s/x", "docs"] {
-        assert_eq!(site("docs", elsewhere), None, "{elsewhere}");
+    for elsewhere in ["d/c", "D/c/s/x", "d//s/x", "d/../s/x", "docs", ""] {
+        assert_eq!(site(elsewhere), None, "{elsewhere}");
     }
 }
 
 #[test]
-fn a_prefix_begins_at_the_root_path() {
-    assert_eq!(locator("docs", false).prefix("Default/Component/"), "docs/default/component/");
-    assert_eq!(locator("", false).prefix("/Team-A/api/Orders/Guide/"), "team-a/api/orders/Guide/");
-    assert_eq!(locator("docs", true).prefix("Default"), "docs/Default");
-    assert_eq!((locator("docs", false).prefix(""), locator("", false).prefix("")), ("docs/".into(), String::new()));
+fn a_prefix_is_spelled_like_the_keys_that_begin_with_it() {
+    assert_eq!(locator(false).prefix("Default/Component/"), "default/component/");
+    assert_eq!(locator(false).prefix("/Team-A/api/Orders/Guide/"), "team-a/api/orders/Guide/");
+    assert_eq!(locator(true).prefix("Default"), "Default");
+    assert_eq!(locator(false).prefix(""), "");
 }
 
 #[test]
@@ -91,14 +91,16 @@ fn names_are_decoded_once_and_fully() {
 proptest! {
     #[test]
     fn a_key_never_leaves_its_entity(path in "(/static/docs|/metadata/techdocs)?[/.a-cA%2eEfF\\\\0-9éß]{0,60}") {
-        for root in ["", "root"] {
-            if let Some(route) = locator(root, false).locate(&path) {
-                let key = route.key.as_str();
-                prop_assert!(key.starts_with(root));
-                prop_assert!(key.split('/').all(|segment| !matches!(segment, "" | "." | "..")));
-                prop_assert!(!key.contains(|c: char| c.is_control() || c == '\\'));
-                prop_assert_eq!(route.key.entity().split('/').count(), 3);
-                prop_assert!(!route.key.file().is_empty());
+        if let Some(route) = locator(false).locate(&path) {
+            let key = route.key.as_str();
+            prop_assert!(key.split('/').all(|segment| !matches!(segment, "" | "." | "..")));
+            prop_assert!(!key.contains(|c: char| c.is_control() || c == '\\'));
+            prop_assert_eq!(route.key.site().split('/').count(), 3);
+            prop_assert!(!route.key.file().is_empty());
+            for root_path in ["", "root/docs"] {
+                let layout = Layout { root_path: root_path.to_owned(), case_sensitive_triplet: false };
+                let name = layout.place(&route.key);
+                prop_assert_eq!(layout.seen_from_root(name.as_str()), Some(key));
             }
         }
     }

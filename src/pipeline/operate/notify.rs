@@ -16,6 +16,7 @@ use crate::cache::DocCache;
 use crate::docs::{Locator, StorageKey};
 use crate::events::{EventError, Events, MAX_BODY_BYTES, ObjectChange, Source};
 use crate::pipeline::Body;
+use crate::storage::Origins;
 use crate::telemetry::Instruments;
 
 /// How long a notification may take to come in.
@@ -32,8 +33,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Notifications {
     events: Events,
-    /// The bucket whose objects are documents, where they lie in one.
-    bucket: Option<String>,
+    origins: Arc<Origins>,
     cache: Arc<DocCache>,
     locator: Locator,
     places: Arc<Semaphore>,
@@ -41,15 +41,16 @@ pub struct Notifications {
 }
 
 impl Notifications {
-    /// Follows up in `cache` what `events` believes of the objects in `bucket` that `locator` finds to be documents.
+    /// Follows up in `cache` what `events` believes of the objects in the buckets of `origins` that `locator` finds to be
+    /// documents.
     pub fn new(
         events: Events,
-        bucket: Option<String>,
+        origins: Arc<Origins>,
         cache: Arc<DocCache>,
         locator: Locator,
         instruments: Arc<Instruments>,
     ) -> Self {
-        Self { events, bucket, cache, locator, places: Arc::new(Semaphore::new(AT_A_TIME)), instruments }
+        Self { events, origins, cache, locator, places: Arc::new(Semaphore::new(AT_A_TIME)), instruments }
     }
 
     /// Whether anybody is listened to there.
@@ -81,10 +82,9 @@ impl Notifications {
         let mut sites = HashSet::new();
         let mut ours = 0;
         for change in changes {
-            if let Some(site) = self.site_of(&change) {
-                sites.insert(site);
-                ours += 1;
-            }
+            let of_change = self.sites_of(&change);
+            ours += usize::from(!of_change.is_empty());
+            sites.extend(of_change);
         }
         self.instruments.events.changes(ours, all - ours);
         if sites.is_empty() {
@@ -99,9 +99,13 @@ impl Notifications {
         });
     }
 
-    /// The metadata of the site that an object belongs to, where it is a document of ours.
-    fn site_of(&self, change: &ObjectChange) -> Option<StorageKey> {
-        (self.bucket.as_ref() == Some(&change.bucket)).then(|| self.locator.site_of(&change.key)).flatten()
+    /// The metadata of the sites that an object belongs to, where it is a document of ours: one, unless readers may spell
+    /// it in several ways.
+    fn sites_of(&self, change: &ObjectChange) -> Vec<StorageKey> {
+        let site_of = |seen: &str| self.locator.site_of(seen);
+        let sites =
+            self.origins.iter().filter_map(|origin| origin.site_of_object(&change.bucket, &change.key, site_of));
+        sites.flat_map(|site| self.cache.spellings_of(site)).collect()
     }
 }
 

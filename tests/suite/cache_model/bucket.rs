@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use callboard::clock::{Clock, Timestamp};
-use callboard::docs::StorageKey;
+use callboard::docs::ObjectName;
 use callboard::http::etag::ETag;
 use callboard::storage::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
 use futures_util::{StreamExt, stream};
@@ -171,12 +171,12 @@ impl fmt::Debug for Door {
 
 #[async_trait]
 impl DocStore for Door {
-    async fn stat(&self, _key: &StorageKey) -> Result<ObjectMeta, StoreError> {
+    async fn stat(&self, _key: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
         Err(StoreError::Absent)
     }
 
-    async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
-        let Some(page) = Page::of(key) else { return Err(StoreError::Absent) };
+    async fn get(&self, key: &ObjectName<'_>, options: &GetOptions) -> Result<Object, StoreError> {
+        let Some(page) = Page::of(key.as_str()) else { return Err(StoreError::Absent) };
         let asking = Asking::begin(self, page);
         let (current, fault) = {
             let state = self.bucket.state();

@@ -44,8 +44,8 @@ impl Page {
     pub const ALL: [Self; 7] =
         [Self::Index, Self::Guide, Self::Video, Self::Metadata, Self::OtherIndex, Self::OtherMetadata, Self::Beacon];
 
-    pub fn of(key: &StorageKey) -> Option<Self> {
-        Self::ALL.into_iter().find(|page| page.text() == key.as_str())
+    pub fn of(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|page| page.text() == key)
     }
 
     pub fn key(self) -> StorageKey {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use callboard::cache::DocCache;
 use callboard::clock::{Clock, Hand, Timestamp};
-use callboard::storage::{Options as StorageOptions, Origin, Reader};
+use callboard::storage::{Bounds, OriginOptions, Origins, StoreOptions};
 use callboard::telemetry::Instruments;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -92,18 +92,18 @@ impl World {
         let id = self.ids;
         self.ids += 1;
         let instruments = Arc::new(Instruments::new().unwrap());
-        let options = StorageOptions {
-            origin: Origin::Sample,
+        let bounds = Bounds {
             timeout: if self.tier.is_some() { SHORT_TIMEOUT } else { TIMEOUT },
-            max_concurrent: 64,
             max_queue: 64,
             queue_timeout: TIMEOUT,
             reader_timeout: TIMEOUT,
             max_streams: 8,
             breaker: None,
+            ..Bounds::default()
         };
+        let options = OriginOptions { bounds, ..OriginOptions::new("docs", StoreOptions::Sample) };
         let door = Door { bucket: Arc::clone(&self.bucket), by: id };
-        let storage = Arc::new(Reader::new(Arc::new(door), &options, Arc::clone(&instruments)));
+        let storage = Arc::new(Origins::only(Arc::new(door), &options, &instruments, self.clock.clone()));
         let redis = self.tier.as_ref().map(|tier| tier.client(&instruments));
         let cache = DocCache::new(storage, redis, RULES, self.clock.clone(), Arc::clone(&instruments));
         let watch = tokio::spawn(Arc::clone(&cache).keep_watch());

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use callboard::docs::StorageKey;
+use callboard::docs::ObjectName;
 use callboard::http::etag::ETag;
 use callboard::storage::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
 use futures_util::{StreamExt, stream};
@@ -132,7 +132,7 @@ impl Scripted {
         self.deeds.lock().unwrap().insert(key.to_owned(), deed);
     }
 
-    fn deed(&self, key: &StorageKey) -> Deed {
+    fn deed(&self, key: &ObjectName<'_>) -> Deed {
         let deed = self.deeds.lock().unwrap().get(key.as_str()).cloned();
         deed.unwrap_or_else(|| self.default.lock().unwrap().clone())
     }
@@ -146,14 +146,14 @@ impl fmt::Debug for Scripted {
 
 #[async_trait]
 impl DocStore for Scripted {
-    async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError> {
+    async fn stat(&self, key: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
         match self.deed(key) {
             Deed::Fail(error) => Err(error),
             _ => Err(StoreError::Absent),
         }
     }
 
-    async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
+    async fn get(&self, key: &ObjectName<'_>, options: &GetOptions) -> Result<Object, StoreError> {
         self.gets.fetch_add(1, Ordering::SeqCst);
         *self.gets_by_key.lock().unwrap().entry(key.as_str().to_owned()).or_default() += 1;
         let _running = Running::start(self);

@@ -1,0 +1,299 @@
+//! The stores that hold the sites: which of them is asked for what.
+//!
+//! A site is asked for where its scope says. Where several stores may hold it, one after the other, it is held by the first
+//! that has its metadata: so sites move from one bucket to another by being published there. Which one that is, is
+//! remembered, and found out anew each time that somebody asks for the metadata.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use moka::sync::Cache;
+
+use super::{
+    Contact, DocStore, GetOptions, Object, ObjectMeta, OriginOptions, Reader, Scope, Standing, StoreError, Whole,
+};
+use crate::chain::chain;
+use crate::clock::{Clock, Timestamp};
+use crate::docs::{Layout, ObjectName, StorageKey};
+use crate::http::etag::ETag;
+use crate::telemetry::{Instruments, OriginInstruments};
+
+/// How long it is taken for granted which store holds a site, where nobody asks for its metadata.
+const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+
+/// Sites whose stores are remembered.
+const SITES_REMEMBERED: u64 = 100_000;
+
+/// One store, with what it calls things and which sites it may hold.
+#[derive(Debug)]
+pub struct Origin {
+    name: String,
+    reader: Reader,
+    layout: Layout,
+    scope: Scope,
+    falls_through: bool,
+    bucket: Option<String>,
+}
+
+/// All stores, in the order in which they are asked.
+#[derive(Debug)]
+pub struct Origins {
+    all: Vec<Origin>,
+    holders: Cache<Box<str>, Holder>,
+    clock: Clock,
+}
+
+/// What a store is going to say.
+type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Which store holds a site, and when that was found out.
+#[derive(Debug, Clone, Copy)]
+struct Holder {
+    index: usize,
+    found_at: Timestamp,
+}
+
+impl Origin {
+    /// An origin as `options` describe it, read from `store`.
+    pub fn new(store: Arc<dyn DocStore>, options: &OriginOptions, instruments: Arc<OriginInstruments>) -> Self {
+        Self {
+            name: options.name.clone(),
+            reader: Reader::new(store, options, instruments),
+            layout: options.layout.clone(),
+            scope: options.scope.clone(),
+            falls_through: options.falls_through,
+            bucket: options.store.bucket().map(str::to_owned),
+        }
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it stands with the store.
+    pub fn standing(&self) -> &Standing {
+        self.reader.standing()
+    }
+
+    /// Why the store's credential can't even be shown, where that is known without asking.
+    pub fn credential_trouble(&self) -> Option<String> {
+        self.reader.credential_trouble()
+    }
+
+    /// Looks whether the store can be read at all: lists at most `limit` objects below its root path or, where that is
+    /// refused, asks for `probe`, which need not exist. What is listed is named as seen from the root path.
+    ///
+    /// # Errors
+    /// As for [`Reader::fetch`].
+    pub async fn contact(&self, limit: usize, probe: &StorageKey) -> Result<Contact, StoreError> {
+        let contact = self.reader.contact(&self.layout.root_path, limit, &self.layout.place(probe)).await;
+        if let Err(refusal @ StoreError::Denied(_)) = &contact {
+            self.standing().everything_is_refused(refusal);
+        }
+        Ok(match contact? {
+            Contact::Keys(names) => {
+                let seen = names.iter().filter_map(|name| self.layout.seen_from_root(name));
+                Contact::Keys(seen.map(str::to_owned).collect())
+            }
+            Contact::Unlistable => Contact::Unlistable,
+        })
+    }
+
+    /// Which of its sites an object of `bucket` belongs to; `site_of` finds it by the object's name as seen from the root
+    /// path.
+    pub fn site_of_object(
+        &self,
+        bucket: &str,
+        name: &str,
+        site_of: impl FnOnce(&str) -> Option<StorageKey>,
+    ) -> Option<StorageKey> {
+        let seen = (self.bucket.as_deref() == Some(bucket)).then(|| self.layout.seen_from_root(name)).flatten()?;
+        let site = site_of(seen)?;
+        // What is stored under another spelling is not found by readers.
+        let is_found = self.layout.seen_from_root(self.layout.place(&site).as_str()) == Some(site.as_str());
+        (is_found && self.scope.covers(&site)).then_some(site)
+    }
+}
+
+impl Origins {
+    /// These, in the order in which they are asked.
+    pub fn new(all: Vec<Origin>, clock: Clock) -> Self {
+        Self { all, holders: Cache::new(SITES_REMEMBERED), clock }
+    }
+
+    /// Only this one.
+    pub fn only(store: Arc<dyn DocStore>, options: &OriginOptions, instruments: &Instruments, clock: Clock) -> Self {
+        let instruments = Arc::new(instruments.origin(&options.name, &StoreError::RESULTS));
+        Self::new(vec![Origin::new(store, options, instruments)], clock)
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Origin> {
+        self.all.iter()
+    }
+
+    /// Reads an object that a reader waits for: see [`Reader::fetch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn fetch(&self, key: &StorageKey, known: Option<&ETag>, max_bytes: u64) -> Result<Whole, StoreError> {
+        self.ask(key, |reader, name| async move { reader.fetch(&name, known, max_bytes).await }.boxed()).await
+    }
+
+    /// Reads an object that nobody waits for: see [`Reader::fetch_behind`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn fetch_behind(
+        &self,
+        key: &StorageKey,
+        known: Option<&ETag>,
+        max_bytes: u64,
+    ) -> Result<Whole, StoreError> {
+        self.ask(key, |reader, name| async move { reader.fetch_behind(&name, known, max_bytes).await }.boxed()).await
+    }
+
+    /// Reads an object that nobody has asked for yet: see [`Reader::fetch_at_leisure`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn fetch_at_leisure<'a, W: Future<Output = ()> + Send + 'a>(
+        &'a self,
+        key: &'a StorageKey,
+        known: Option<&'a ETag>,
+        max_bytes: u64,
+        wanted: impl Fn() -> W,
+    ) -> Result<Whole, StoreError> {
+        self.ask(key, |reader, name| {
+            let wanted = wanted();
+            async move { reader.fetch_at_leisure(&name, known, max_bytes, wanted).await }.boxed()
+        })
+        .await
+    }
+
+    /// Opens an object, or a part of it, for a reader that takes it as fast as it can: see [`Reader::stream`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn stream(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
+        self.ask(key, |reader, name| async move { reader.stream(&name, options).await }.boxed()).await
+    }
+
+    /// How many objects may be fetched at leisure at a time so that refreshes find places beside them.
+    pub fn most_at_leisure(&self) -> usize {
+        self.all.iter().map(|origin| origin.reader.most_at_leisure()).min().unwrap_or(1)
+    }
+
+    /// The folders right below a folder as seen from the root paths, by name, at most `limit` of each store.
+    ///
+    /// # Errors
+    /// As for [`Reader::fetch`], where any of them fails.
+    pub async fn folders(&self, parent: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let mut names = Vec::new();
+        for origin in &self.all {
+            names.extend(origin.reader.folders(&origin.layout.below_root(parent), limit).await?);
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Asks whichever store holds the site of `key`.
+    async fn ask<'a, T>(
+        &'a self,
+        key: &'a StorageKey,
+        ask: impl Fn(&'a Reader, ObjectName<'a>) -> Answer<'a, T>,
+    ) -> Result<T, StoreError> {
+        let candidates = self.candidates(key);
+        match candidates.as_slice() {
+            [] => Err(StoreError::Absent),
+            [(_, only)] => ask(&only.reader, only.layout.place(key)).await,
+            _ if key.is_metadata() => self.ask_in_order(key, &candidates, ask).await,
+            _ => match self.holder(key, &candidates).await? {
+                Some(holder) => ask(&holder.reader, holder.layout.place(key)).await,
+                None => Err(StoreError::Absent),
+            },
+        }
+    }
+
+    /// The stores that may hold the site of `key`: those whose scope covers it, up to the first that is not passed over.
+    fn candidates(&self, key: &StorageKey) -> Vec<(usize, &Origin)> {
+        let covering = self.all.iter().enumerate().filter(|(_, origin)| origin.scope.covers(key));
+        let mut is_over = false;
+        let up_to_last = covering.take_while(|(_, origin)| !std::mem::replace(&mut is_over, !origin.falls_through));
+        up_to_last.collect()
+    }
+
+    /// The store that holds the site of `key`: as remembered, or the first that has its metadata. `None` where none has.
+    async fn holder<'o>(
+        &self,
+        key: &StorageKey,
+        candidates: &[(usize, &'o Origin)],
+    ) -> Result<Option<&'o Origin>, StoreError> {
+        let now = self.clock.now();
+        let remembered = self.holders.get(key.site());
+        if let Some(holder) = remembered
+            && now.since(holder.found_at) >= REMEMBERED_FOR
+        {
+            // One finds out; those who come meanwhile go by what is remembered.
+            self.remember(key, holder.index, now);
+        } else if let Some(holder) = remembered.and_then(|holder| find(candidates, holder.index)) {
+            return Ok(Some(holder));
+        }
+        let metadata = key.metadata_of_site();
+        match self.ask_in_order(&metadata, candidates, stat).await {
+            Ok(_) => Ok(self.holders.get(key.site()).and_then(|holder| find(candidates, holder.index))),
+            Err(StoreError::Absent) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks one store after the other for a site's metadata, and remembers which has it.
+    ///
+    /// Where one that comes earlier fails, it may well hold the site: what a later one has is taken only where it was known
+    /// to hold it, since it may be what was published there before the site moved.
+    async fn ask_in_order<'a, T>(
+        &'a self,
+        metadata: &'a StorageKey,
+        candidates: &[(usize, &'a Origin)],
+        ask: impl Fn(&'a Reader, ObjectName<'a>) -> Answer<'a, T>,
+    ) -> Result<T, StoreError> {
+        let known = self.holders.get(metadata.site()).map(|holder| holder.index);
+        for (index, origin) in candidates {
+            let answer = ask(&origin.reader, origin.layout.place(metadata)).await;
+            match answer {
+                Err(StoreError::Absent) => {}
+                Ok(_) | Err(StoreError::NotModified) => {
+                    self.remember(metadata, *index, self.clock.now());
+                    return answer;
+                }
+                Err(error) if known.is_some_and(|known| known > *index) => {
+                    tracing::warn!(
+                        origin = origin.name,
+                        site = metadata.site(),
+                        error = chain(&error),
+                        "storage failed: the site is taken to be still where it was, in an origin that comes later"
+                    );
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.holders.invalidate(metadata.site());
+        Err(StoreError::Absent)
+    }
+
+    fn remember(&self, key: &StorageKey, index: usize, found_at: Timestamp) {
+        self.holders.insert(key.site().into(), Holder { index, found_at });
+    }
+}
+
+fn stat<'a>(reader: &'a Reader, name: ObjectName<'a>) -> Answer<'a, ObjectMeta> {
+    async move { reader.stat(&name).await }.boxed()
+}
+
+fn find<'o>(candidates: &[(usize, &'o Origin)], index: usize) -> Option<&'o Origin> {
+    candidates.iter().find(|(at, _)| *at == index).map(|(_, origin)| *origin)
+}
