@@ -305,7 +305,11 @@ fn origin_instruments(options: &OriginOptions, instruments: &Instruments) -> Arc
     Arc::new(instruments.origin(&options.name, &StoreError::RESULTS))
 }
 
-fn store(
+/// The store of one origin. It must be called inside a runtime, which its client uses.
+///
+/// # Errors
+/// Where the client can't be built.
+pub fn store(
     options: &OriginOptions,
     trust: &Trust,
     instruments: &Arc<OriginInstruments>,

@@ -31,6 +31,7 @@ mod published_site;
 mod redis_client;
 mod replicas;
 mod sites;
+mod stores;
 mod stuck_logs;
 mod support;
 mod telemetry;

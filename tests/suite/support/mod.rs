@@ -11,6 +11,7 @@ pub mod pki;
 pub mod program;
 pub mod raw;
 pub mod redis;
+pub mod relay;
 pub mod scripted;
 pub mod servers;
 

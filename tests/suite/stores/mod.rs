@@ -1,0 +1,5 @@
+//! Every kind of store, against real servers.
+
+mod contract;
+mod local;
+mod s3;
