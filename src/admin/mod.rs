@@ -8,14 +8,14 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::limit::Address;
-use crate::pipeline::{Body, Health, Operations};
+use crate::pipeline::{Audience, Body, Health, Operations};
 use crate::server::Handler;
 use crate::telemetry::Instruments;
 
 const INDEX: &str = "Callboard admin\n\n\
     /metrics                          metrics for Prometheus\n\
     /.backstage/health/v1/liveness    200 while the program runs\n\
-    /.backstage/health/v1/readiness   200 once storage has answered, 503 while shutting down\n\
+    /.backstage/health/v1/readiness   200 once storage has answered and unless it refuses us, 503 while shutting down\n\
     /.callboard/v1/purge              POST ?entity=, ?prefix= or ?all=true: what is held is confirmed before it is served\n\
     /.callboard/v1/warm               POST ?entity= or ?all=true: sites are fetched before anyone reads them\n";
 
@@ -40,7 +40,7 @@ impl Admin {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
-        if let Some(response) = self.health.answer(path) {
+        if let Some(response) = self.health.answer(path, Audience::Operators) {
             return response;
         }
         match path {

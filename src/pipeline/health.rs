@@ -16,6 +16,15 @@ pub const LIVENESS: &str = "/.backstage/health/v1/liveness";
 /// 200 once storage has answered and until the program is told to stop, else 503.
 pub const READINESS: &str = "/.backstage/health/v1/readiness";
 
+/// Who asks for health: a reason may name a bucket or a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever reaches the main listener.
+    Anyone,
+    /// Whoever reaches the admin listener.
+    Operators,
+}
+
 /// What the program knows of its own state.
 #[derive(Debug)]
 pub struct Health {
@@ -37,43 +46,61 @@ impl Health {
     }
 
     /// The answer, where `path` asks for health.
-    pub fn answer(&self, path: &str) -> Option<Response<Body>> {
+    pub fn answer(&self, path: &str, audience: Audience) -> Option<Response<Body>> {
         match path {
             LIVENESS => Some(answer(StatusCode::OK, r#"{"status":"ok"}"#)),
-            READINESS => Some(self.readiness()),
+            READINESS => Some(self.readiness(audience)),
             _ => None,
         }
     }
 
-    fn readiness(&self) -> Response<Body> {
+    fn readiness(&self, audience: Audience) -> Response<Body> {
         if self.draining.load(Ordering::Relaxed) {
             return answer(
                 StatusCode::SERVICE_UNAVAILABLE,
                 r#"{"status":"error","message":"Callboard is shutting down"}"#,
             );
         }
-        match self.storage.iter().find_map(trouble) {
-            Some(trouble) => {
-                let document = serde_json::json!({ "status": "error", "message": trouble });
-                answer(StatusCode::SERVICE_UNAVAILABLE, document.to_string())
-            }
-            None => answer(StatusCode::OK, r#"{"status":"ok"}"#),
-        }
+        let Some((name, trouble)) = self.storage.iter().find_map(|origin| Some((origin.name(), Trouble::of(origin)?)))
+        else {
+            return answer(StatusCode::OK, r#"{"status":"ok"}"#);
+        };
+        let message = match (audience, trouble.reason()) {
+            (Audience::Operators, Some(reason)) => format!("{trouble} ({name}): {reason}"),
+            (Audience::Operators, None) => format!("{trouble} ({name}): see the log, or run callboard check"),
+            (Audience::Anyone, _) => format!("{trouble}: see the log, or run callboard check"),
+        };
+        let document = serde_json::json!({ "status": "error", "message": message });
+        answer(StatusCode::SERVICE_UNAVAILABLE, document.to_string())
     }
 }
 
-/// What keeps a store from being read, where somebody has to do something about it.
-fn trouble(origin: &Origin) -> Option<String> {
-    let name = origin.name();
-    if let Some(reason) = origin.credential_trouble() {
-        return Some(format!("There is no credential for the storage of {name}: {reason}"));
+/// What keeps a store from being read, where somebody has to do something about it; worded to stand at the beginning of
+/// a sentence.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("There is no credential for storage")]
+    NoCredential(String),
+    #[error("Storage refuses everything")]
+    Refused(String),
+    #[error("Storage has not answered yet since the start")]
+    Silent,
+}
+
+impl Trouble {
+    fn of(origin: &Origin) -> Option<Self> {
+        let missing = origin.credential_trouble().map(Self::NoCredential);
+        let refused = || origin.standing().refusal().map(Self::Refused);
+        let silent = || (!origin.standing().has_answered()).then_some(Self::Silent);
+        missing.or_else(refused).or_else(silent)
     }
-    if let Some(reason) = origin.standing().refusal() {
-        return Some(format!("The storage of {name} refuses everything: {reason}"));
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::NoCredential(reason) | Self::Refused(reason) => Some(reason),
+            Self::Silent => None,
+        }
     }
-    let message =
-        format!("The storage of {name} has not answered yet since the start: see the log, or run callboard check");
-    (!origin.standing().has_answered()).then_some(message)
 }
 
 fn answer(status: StatusCode, document: impl Into<Bytes>) -> Response<Body> {

@@ -26,7 +26,7 @@ use super::document::Documents;
 use super::operate::{self, Notifications, Operation, Operations};
 use super::record::Recorder;
 use super::rejection::Rejection;
-use super::{Body, Health, Options};
+use super::{Audience, Body, Health, Options};
 use crate::auth::{AuthError, Authenticator, Credential, Kind as PrincipalKind, Principal, Resource};
 use crate::cache::DocCache;
 use crate::docs::{Locator, Route, RouteClass};
@@ -131,7 +131,7 @@ impl Journey {
         }
         check_method(context.method())?;
         check_body(body).await?;
-        if let Some(response) = self.health.answer(context.path()) {
+        if let Some(response) = self.health.answer(context.path(), Audience::Anyone) {
             context.set_health();
             return Ok(response);
         }

@@ -11,7 +11,7 @@ mod record;
 mod rejection;
 
 pub use body::Body;
-pub use health::{Health, LIVENESS, READINESS};
+pub use health::{Audience, Health, LIVENESS, READINESS};
 pub use journey::{Journey, Rooms};
 pub use operate::{Notifications, Operation, Operations, PURGE, PurgeReport, PurgedSites, WARM, WarmLine};
 pub use options::Options;

@@ -24,6 +24,7 @@ mod hosts;
 mod limits;
 mod operation;
 mod operations;
+mod origins;
 mod outages;
 mod places;
 mod publish;

@@ -48,6 +48,42 @@ async fn a_program_is_ready_once_storage_has_answered_and_lives_before_that() {
 }
 
 #[tokio::test]
+async fn a_program_is_not_ready_while_storage_refuses_everything_and_serves_what_it_holds() {
+    let page = || Deed::Give(Bytes::from_static(b"page"), "v1");
+    let store = Scripted::new(page());
+    let callboard = Callboard::before(store.clone(), "").await;
+    let readiness = async |address| {
+        let answer = reqwest::get(format!("http://{address}{READINESS}")).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let read = async |name: &str| callboard.get(&format!("{SITE}/{name}")).send().await.unwrap().status().as_u16();
+    assert_eq!(read("held.html").await, 200);
+    // One object that is refused, however often, is no credential that is.
+    store.set("default/component/shop/secret.html", Deed::Fail(StoreError::denied("403 AccessDenied")));
+    for _ in 0..10 {
+        assert_eq!(read("secret.html").await, 502);
+    }
+    until(async || readiness(callboard.address).await.0 == 200).await;
+
+    let refusal = || StoreError::denied("403 InvalidAccessKeyId AKIAEXAMPLE");
+    store.now(Deed::Fail(refusal()));
+    store.refuse_listing(refusal());
+    callboard.hand.advance(std::time::Duration::from_secs(400));
+    for number in 0..3 {
+        assert_eq!(read(&format!("{number}.html")).await, 502);
+    }
+    until(async || readiness(callboard.admin).await.0 == 503).await;
+    assert!(readiness(callboard.admin).await.1.contains("refuses everything (techdocs)"));
+    assert!(readiness(callboard.admin).await.1.contains("AKIAEXAMPLE"));
+    let (status, told) = readiness(callboard.address).await;
+    assert!(status == 503 && told.contains("Storage refuses everything") && !told.contains("AKIA"), "{told}");
+    assert_eq!(read("held.html").await, 200, "what is held is served");
+
+    store.now(page());
+    until(async || readiness(callboard.admin).await.0 == 200).await;
+}
+
+#[tokio::test]
 async fn storage_that_may_not_be_listed_is_storage_that_answers() {
     let store = Scripted::new(Deed::Give(Bytes::from_static(b"page"), "v1"));
     store.refuse_listing(StoreError::denied("403 Forbidden"));

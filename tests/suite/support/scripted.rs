@@ -35,6 +35,7 @@ pub struct Scripted {
     deeds: Mutex<HashMap<String, Deed>>,
     default: Mutex<Deed>,
     gets: AtomicUsize,
+    stats: AtomicUsize,
     gets_by_key: Mutex<HashMap<String, usize>>,
     /// Gets that have not answered yet, and the most that there were at a time.
     running: AtomicUsize,
@@ -55,6 +56,7 @@ impl Scripted {
             deeds: Mutex::default(),
             default: Mutex::new(default),
             gets: AtomicUsize::new(0),
+            stats: AtomicUsize::new(0),
             gets_by_key: Mutex::default(),
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
@@ -81,6 +83,11 @@ impl Scripted {
 
     pub fn gets(&self) -> usize {
         self.gets.load(Ordering::SeqCst)
+    }
+
+    /// How often it was asked what an object is.
+    pub fn stats(&self) -> usize {
+        self.stats.load(Ordering::SeqCst)
     }
 
     /// How many gets have not answered yet.
@@ -147,8 +154,10 @@ impl fmt::Debug for Scripted {
 #[async_trait]
 impl DocStore for Scripted {
     async fn stat(&self, key: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
+        self.stats.fetch_add(1, Ordering::SeqCst);
         match self.deed(key) {
             Deed::Fail(error) => Err(error),
+            Deed::Give(bytes, tag) => Ok(meta(bytes.len() as u64, tag)),
             _ => Err(StoreError::Absent),
         }
     }
