@@ -62,7 +62,7 @@ pub(super) struct Provenance {
 pub(super) struct Failure {
     /// When it was.
     pub(super) at: Timestamp,
-    /// Whether storage refused. Where its credential may not list, that may also mean that the object is gone.
+    /// Whether storage refused this one. Where its credential may not list, that may also mean that the object is gone.
     pub(super) is_refusal: bool,
     /// The site's generation then.
     pub(super) generation: Generation,

@@ -234,7 +234,7 @@ impl DocCache {
     fn excused_by(&self, key: StorageKey, held: &Arc<Entry>, error: StoreError) -> Landing {
         let failure = Failure {
             at: self.clock.now(),
-            is_refusal: matches!(error, StoreError::Denied(_)),
+            is_refusal: matches!(error, StoreError::Denied(_)) && !self.storage.refuses_everything(&key),
             generation: held.site.generation(),
             heard_since: self.hearing.epoch(),
         };

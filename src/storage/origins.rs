@@ -182,6 +182,13 @@ impl Origins {
         self.ask(key, |reader, name| async move { reader.stream(&name, options).await }.boxed()).await
     }
 
+    /// Whether a store that may hold `key` is known to refuse everything: then a refusal tells nothing of an object.
+    pub fn refuses_everything(&self, key: &StorageKey) -> bool {
+        let is_refused =
+            |origin: &Origin| origin.standing().refusal().is_some() || origin.credential_trouble().is_some();
+        self.candidates(key).into_iter().any(|(_, origin)| is_refused(origin))
+    }
+
     /// How many objects may be fetched at leisure at a time so that refreshes find places beside them.
     pub fn most_at_leisure(&self) -> usize {
         self.all.iter().map(|origin| origin.reader.most_at_leisure()).min().unwrap_or(1)

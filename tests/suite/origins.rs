@@ -10,7 +10,7 @@ use callboard::storage::{Bounds, Origin, OriginOptions, Origins, Scope, StoreErr
 use callboard::telemetry::Instruments;
 
 use crate::support::scripted::{Deed, Scripted};
-use crate::support::{Callboard, Told, until};
+use crate::support::{Callboard, Told, configuration, until};
 
 const SITE: &str = "default/component/shop";
 
@@ -233,6 +233,30 @@ async fn a_slow_store_takes_no_places_of_another() {
     assert_eq!(world.page("a.html").await.unwrap(), "quick");
     slow.gate.add_permits(1);
     assert_eq!(held.await.unwrap().unwrap(), "slow");
+}
+
+#[test]
+fn an_object_belongs_to_a_site_of_the_origin_that_reads_its_bucket() {
+    let text = "callboard: { origins: [{ name: docs, match: { kinds: [component] }, publisher: { type: awsS3, \
+        awsS3: { bucketName: docs, bucketRootPath: docs/all } } }] }";
+    let options = configuration(text).resolved.storage.origins.remove(0);
+    let counted = Instruments::new().unwrap().origin(&options.name, &StoreError::RESULTS);
+    let origin = Origin::new(absent(), &options, Arc::new(counted));
+    // As where another origin keeps the case of names.
+    let locator = Locator::new(Options { case_sensitive_triplet: true });
+    let site = |bucket, name| origin.site_of_object(bucket, name, |seen| locator.site_of(seen));
+    let shop = site("docs", "docs/all/default/component/shop/a/b.html").unwrap();
+    assert_eq!(shop.site(), SITE);
+    for (bucket, name) in [
+        ("other", "docs/all/default/component/shop/index.html"),
+        ("docs", "docs/allover/default/component/shop/index.html"),
+        ("docs", "default/component/shop/index.html"),
+        ("docs", "docs/all/default/api/orders/index.html"),
+        // Readers of this origin look for it in lower case.
+        ("docs", "docs/all/Default/Component/Shop/index.html"),
+    ] {
+        assert!(site(bucket, name).is_none(), "{bucket} {name}");
+    }
 }
 
 /// From a folder with the old layout to one with the new, while people read.
