@@ -12,7 +12,7 @@ use super::{Content, DocCache, Entry, Landed, Landing};
 use crate::chain::chain;
 use crate::docs::StorageKey;
 use crate::http::cache_status::CacheOutcome;
-use crate::storage::{StoreError, Whole};
+use crate::storage::{self, StoreError, Whole};
 use crate::telemetry::SiteLook;
 
 /// Whom a flight is for.
@@ -115,17 +115,18 @@ impl DocCache {
             heard_since: self.hearing.epoch(),
         };
         let largest = self.options.max_object_bytes;
+        let file = storage::Wanted { key: &key, generation: from.generation.number() };
         let fetched = match errand {
-            Errand::Reader => self.storage.fetch(&key, known, largest).await,
-            Errand::Behind => self.storage.fetch_behind(&key, known, largest).await,
-            Errand::Check => match self.storage.fetch_behind(&key, known, largest).await {
+            Errand::Reader => self.storage.fetch(file, known, largest).await,
+            Errand::Behind => self.storage.fetch_behind(file, known, largest).await,
+            Errand::Check => match self.storage.fetch_behind(file, known, largest).await {
                 // Readers who keep storage busy are no reason to show them old pages for ever.
                 Err(StoreError::Busy) if site.is_overdue(self.clock.now(), self.options.publish_check) => {
-                    self.storage.fetch(&key, known, largest).await
+                    self.storage.fetch(file, known, largest).await
                 }
                 fetched => fetched,
             },
-            Errand::Leisure => self.storage.fetch_at_leisure(&key, known, largest, || wanted.by_reader()).await,
+            Errand::Leisure => self.storage.fetch_at_leisure(file, known, largest, || wanted.by_reader()).await,
         };
         if key.is_metadata() {
             self.hear_of_metadata(site, &fetched, held.as_deref(), &mut from);

@@ -42,7 +42,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::docs::StorageKey;
 use crate::http::cache_status::{CacheOutcome, Ttl};
 use crate::redis::Client;
-use crate::storage::{GetOptions, Object, Origins, StoreError};
+use crate::storage::{GetOptions, Object, Origins, StoreError, Wanted};
 use crate::telemetry::Instruments;
 
 pub use entry::{Content, Entry};
@@ -263,7 +263,7 @@ impl DocCache {
         let options = GetOptions { range, if_match: entry.meta.etag.clone(), if_none_match: None };
         let opened = self
             .storage
-            .stream(key, &options)
+            .stream(Wanted { key, generation: entry.site.generation().number() }, &options)
             .await
             .and_then(|object| if object.meta == entry.meta { Ok(object) } else { Err(StoreError::Changed) });
         if matches!(opened, Err(StoreError::Changed | StoreError::Absent)) {

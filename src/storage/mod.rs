@@ -37,7 +37,7 @@ pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use local::LocalStore;
 pub use options::*;
-pub use origins::{Origin, Origins};
+pub use origins::{Origin, Origins, Wanted};
 pub use reader::{Contact, Reader};
 pub use s3::s3;
 pub use scope::Scope;

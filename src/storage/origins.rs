@@ -48,11 +48,21 @@ pub struct Origins {
 /// What a store is going to say.
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// Which store holds a site, and when that was found out.
+/// Which store holds a site, and when that was found out: of which generation of the site it is true.
 #[derive(Debug, Clone, Copy)]
 struct Holder {
     index: usize,
     found_at: Timestamp,
+    generation: u64,
+}
+
+/// A file as of a generation of its site: what was found out before that began, no longer counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'k> {
+    /// Which file.
+    pub key: &'k StorageKey,
+    /// The number of the generation; it only grows.
+    pub generation: u64,
 }
 
 impl Origin {
@@ -139,8 +149,8 @@ impl Origins {
     ///
     /// # Errors
     /// As there.
-    pub async fn fetch(&self, key: &StorageKey, known: Option<&ETag>, max_bytes: u64) -> Result<Whole, StoreError> {
-        self.ask(key, |reader, name| async move { reader.fetch(&name, known, max_bytes).await }.boxed()).await
+    pub async fn fetch(&self, file: Wanted<'_>, known: Option<&ETag>, max_bytes: u64) -> Result<Whole, StoreError> {
+        self.ask(file, |reader, name| async move { reader.fetch(&name, known, max_bytes).await }.boxed()).await
     }
 
     /// Reads an object that nobody waits for: see [`Reader::fetch_behind`].
@@ -149,11 +159,11 @@ impl Origins {
     /// As there.
     pub async fn fetch_behind(
         &self,
-        key: &StorageKey,
+        file: Wanted<'_>,
         known: Option<&ETag>,
         max_bytes: u64,
     ) -> Result<Whole, StoreError> {
-        self.ask(key, |reader, name| async move { reader.fetch_behind(&name, known, max_bytes).await }.boxed()).await
+        self.ask(file, |reader, name| async move { reader.fetch_behind(&name, known, max_bytes).await }.boxed()).await
     }
 
     /// Reads an object that nobody has asked for yet: see [`Reader::fetch_at_leisure`].
@@ -162,12 +172,12 @@ impl Origins {
     /// As there.
     pub async fn fetch_at_leisure<'a, W: Future<Output = ()> + Send + 'a>(
         &'a self,
-        key: &'a StorageKey,
+        file: Wanted<'a>,
         known: Option<&'a ETag>,
         max_bytes: u64,
         wanted: impl Fn() -> W,
     ) -> Result<Whole, StoreError> {
-        self.ask(key, |reader, name| {
+        self.ask(file, |reader, name| {
             let wanted = wanted();
             async move { reader.fetch_at_leisure(&name, known, max_bytes, wanted).await }.boxed()
         })
@@ -178,8 +188,8 @@ impl Origins {
     ///
     /// # Errors
     /// As there.
-    pub async fn stream(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
-        self.ask(key, |reader, name| async move { reader.stream(&name, options).await }.boxed()).await
+    pub async fn stream(&self, file: Wanted<'_>, options: &GetOptions) -> Result<Object, StoreError> {
+        self.ask(file, |reader, name| async move { reader.stream(&name, options).await }.boxed()).await
     }
 
     /// Whether a store that may hold `key` is known to refuse everything: then a refusal tells nothing of an object.
@@ -211,15 +221,16 @@ impl Origins {
     /// Asks whichever store holds the site of `key`.
     async fn ask<'a, T>(
         &'a self,
-        key: &'a StorageKey,
+        file: Wanted<'a>,
         ask: impl Fn(&'a Reader, ObjectName<'a>) -> Answer<'a, T>,
     ) -> Result<T, StoreError> {
+        let key = file.key;
         let candidates = self.candidates(key);
         match candidates.as_slice() {
             [] => Err(StoreError::Absent),
             [(_, only)] => ask(&only.reader, only.layout.place(key)).await,
-            _ if key.is_metadata() => self.ask_in_order(key, &candidates, ask).await,
-            _ => match self.holder(key, &candidates).await? {
+            _ if key.is_metadata() => self.ask_in_order(file, &candidates, ask).await,
+            _ => match self.holder(file, &candidates).await? {
                 Some(holder) => ask(&holder.reader, holder.layout.place(key)).await,
                 None => Err(StoreError::Absent),
             },
@@ -237,22 +248,22 @@ impl Origins {
     /// The store that holds the site of `key`: as remembered, or the first that has its metadata. `None` where none has.
     async fn holder<'o>(
         &self,
-        key: &StorageKey,
+        file: Wanted<'_>,
         candidates: &[(usize, &'o Origin)],
     ) -> Result<Option<&'o Origin>, StoreError> {
         let now = self.clock.now();
-        let remembered = self.holders.get(key.site());
+        let remembered = self.remembered(file);
         if let Some(holder) = remembered
             && now.since(holder.found_at) >= REMEMBERED_FOR
         {
             // One finds out; those who come meanwhile go by what is remembered.
-            self.remember(key, holder.index, now);
+            self.remember(file, holder.index);
         } else if let Some(holder) = remembered.and_then(|holder| find(candidates, holder.index)) {
             return Ok(Some(holder));
         }
-        let metadata = key.metadata_of_site();
-        match self.ask_in_order(&metadata, candidates, stat).await {
-            Ok(_) => Ok(self.holders.get(key.site()).and_then(|holder| find(candidates, holder.index))),
+        let metadata = file.key.metadata_of_site();
+        match self.ask_in_order(Wanted { key: &metadata, ..file }, candidates, stat).await {
+            Ok(_) => Ok(self.remembered(file).and_then(|holder| find(candidates, holder.index))),
             Err(StoreError::Absent) => Ok(None),
             Err(error) => Err(error),
         }
@@ -264,36 +275,46 @@ impl Origins {
     /// to hold it, since it may be what was published there before the site moved.
     async fn ask_in_order<'a, T>(
         &'a self,
-        metadata: &'a StorageKey,
+        metadata: Wanted<'a>,
         candidates: &[(usize, &'a Origin)],
         ask: impl Fn(&'a Reader, ObjectName<'a>) -> Answer<'a, T>,
     ) -> Result<T, StoreError> {
-        let known = self.holders.get(metadata.site()).map(|holder| holder.index);
+        let known = self.remembered(metadata).map(|holder| holder.index);
         for (index, origin) in candidates {
-            let answer = ask(&origin.reader, origin.layout.place(metadata)).await;
+            let answer = ask(&origin.reader, origin.layout.place(metadata.key)).await;
             match answer {
                 Err(StoreError::Absent) => {}
                 Ok(_) | Err(StoreError::NotModified) => {
-                    self.remember(metadata, *index, self.clock.now());
+                    self.remember(metadata, *index);
                     return answer;
                 }
+                // That tells nothing of the store.
+                Err(StoreError::Busy) => return answer,
                 Err(error) if known.is_some_and(|known| known > *index) => {
-                    tracing::warn!(
-                        origin = origin.name,
-                        site = metadata.site(),
-                        error = chain(&error),
-                        "storage failed: the site is taken to be still where it was, in an origin that comes later"
-                    );
+                    // Where it rests, that was told once for all sites.
+                    if !matches!(error, StoreError::Resting { .. }) {
+                        tracing::warn!(
+                            origin = origin.name,
+                            site = metadata.key.site(),
+                            error = chain(&error),
+                            "storage failed: the site is taken to be still where it was, in an origin that comes later"
+                        );
+                    }
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.holders.invalidate(metadata.site());
+        self.holders.invalidate(metadata.key.site());
         Err(StoreError::Absent)
     }
 
-    fn remember(&self, key: &StorageKey, index: usize, found_at: Timestamp) {
-        self.holders.insert(key.site().into(), Holder { index, found_at });
+    fn remembered(&self, file: Wanted<'_>) -> Option<Holder> {
+        self.holders.get(file.key.site()).filter(|holder| holder.generation >= file.generation)
+    }
+
+    fn remember(&self, file: Wanted<'_>, index: usize) {
+        let holder = Holder { index, found_at: self.clock.now(), generation: file.generation };
+        self.holders.insert(file.key.site().into(), holder);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use callboard::clock::{Clock, Hand};
 use callboard::docs::{EntityRef, Layout, Locator, Options, StorageKey};
-use callboard::storage::{Bounds, Origin, OriginOptions, Origins, Scope, StoreError, StoreOptions, Whole};
+use callboard::storage::{Bounds, Origin, OriginOptions, Origins, Scope, StoreError, StoreOptions, Wanted, Whole};
 use callboard::telemetry::Instruments;
 
 use crate::support::scripted::{Deed, Scripted};
@@ -59,7 +59,11 @@ fn world_of(stores: Vec<(Arc<Scripted>, OriginOptions)>) -> World {
 
 impl World {
     async fn read(&self, path: &str) -> Result<String, StoreError> {
-        match self.origins.fetch(&key(path), None, 1000).await? {
+        self.read_as_of(0, path).await
+    }
+
+    async fn read_as_of(&self, generation: u64, path: &str) -> Result<String, StoreError> {
+        match self.origins.fetch(Wanted { key: &key(path), generation }, None, 1000).await? {
             Whole::Body(_, body) => Ok(String::from_utf8(body.to_vec()).unwrap()),
             other => panic!("{other:?}"),
         }
@@ -108,6 +112,20 @@ async fn what_is_remembered_is_looked_at_again_after_a_while() {
     assert_eq!(world.page("a.html").await.unwrap(), "old");
     world.hand.advance(Duration::from_secs(61));
     assert_eq!(world.page("a.html").await.unwrap(), "new");
+}
+
+#[tokio::test]
+async fn what_was_found_out_of_an_earlier_generation_no_longer_counts() {
+    let (new, old) = (absent(), holding("old"));
+    let world = world(&[new.clone(), old]);
+    let page = format!("{SITE}/a.html");
+    assert_eq!(world.read_as_of(1, &page).await.unwrap(), "old");
+    // Another replica has found the publish.
+    new.now(self::page("new"));
+    assert_eq!(world.read_as_of(1, &page).await.unwrap(), "old");
+    assert_eq!(world.read_as_of(2, &page).await.unwrap(), "new");
+    new.now(down());
+    assert!(matches!(world.read_as_of(3, &page).await, Err(StoreError::Unavailable(_))));
 }
 
 #[tokio::test]

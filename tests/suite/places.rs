@@ -7,7 +7,7 @@ use bytes::Bytes;
 use callboard::breaker::Rules;
 use callboard::clock::Clock;
 use callboard::docs::{Locator, Options as DocsOptions, StorageKey};
-use callboard::storage::{Bounds, OriginOptions, Origins, StoreError, StoreOptions, Whole};
+use callboard::storage::{Bounds, OriginOptions, Origins, StoreError, StoreOptions, Wanted, Whole};
 use callboard::telemetry::Instruments;
 use futures_util::future::{join_all, pending};
 
@@ -36,12 +36,16 @@ fn reader(store: &Arc<Scripted>) -> Arc<Origins> {
     Arc::new(Origins::only(store.clone(), &options, &Instruments::new().unwrap(), Clock::System))
 }
 
+fn as_ever(key: &StorageKey) -> Wanted<'_> {
+    Wanted { key, generation: 0 }
+}
+
 fn key(name: usize) -> StorageKey {
     Locator::new(DocsOptions::default()).locate(&format!("{SITE}/{name}")).unwrap().key
 }
 
 async fn fetch(reader: &Origins, name: usize) -> Result<Whole, StoreError> {
-    reader.fetch(&key(name), None, 1000).await
+    reader.fetch(as_ever(&key(name)), None, 1000).await
 }
 
 #[tokio::test]
@@ -51,7 +55,7 @@ async fn a_storm_of_refreshes_takes_a_quarter_as_many_places_and_none_of_the_rea
     let refreshes: Vec<_> = (0..1000)
         .map(|name| {
             let reader = Arc::clone(&reader);
-            tokio::spawn(async move { reader.fetch_behind(&key(name), None, 1000).await })
+            tokio::spawn(async move { reader.fetch_behind(as_ever(&key(name)), None, 1000).await })
         })
         .collect();
     // All but two are turned away while storage has not answered yet.
@@ -83,10 +87,11 @@ async fn while_readers_wait_nothing_is_refreshed_and_what_has_time_comes_after_t
     let readers: Vec<_> = (0..9).map(spawn).collect();
     // The ninth waits once the others run, and a refresh would find a place.
     until(async || store.running() == 8).await;
-    until(async || matches!(reader.fetch_behind(&key(100), Some(&tag()), 1000).await, Err(StoreError::Busy))).await;
+    until(async || matches!(reader.fetch_behind(as_ever(&key(100)), Some(&tag()), 1000).await, Err(StoreError::Busy)))
+        .await;
     let leisurely = tokio::spawn({
         let reader = Arc::clone(&reader);
-        async move { reader.fetch_at_leisure(&key(200), None, 1000, pending).await.map(drop) }
+        async move { reader.fetch_at_leisure(as_ever(&key(200)), None, 1000, pending).await.map(drop) }
     });
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -113,7 +118,7 @@ async fn what_has_time_is_never_turned_away_and_never_too_many_at_once() {
     let reader = reader(&store);
     let all = (0..100).map(|name| {
         let reader = Arc::clone(&reader);
-        async move { reader.fetch_at_leisure(&key(name), None, 1000, pending).await }
+        async move { reader.fetch_at_leisure(as_ever(&key(name)), None, 1000, pending).await }
     });
     assert!(join_all(all).await.iter().all(Result::is_ok));
     assert_eq!(store.gets(), 100);
@@ -129,7 +134,7 @@ async fn a_store_that_fails_is_left_alone_and_tried_once_at_a_time() {
     }
     let Err(StoreError::Resting { retry_after }) = fetch(&reader, 3).await else { panic!("it rests") };
     assert!(retry_after <= Duration::from_millis(1200), "{retry_after:?}");
-    assert!(matches!(reader.fetch_behind(&key(4), None, 1000).await, Err(StoreError::Resting { .. })));
+    assert!(matches!(reader.fetch_behind(as_ever(&key(4)), None, 1000).await, Err(StoreError::Resting { .. })));
     assert_eq!(store.gets(), 3);
     tokio::time::advance(Duration::from_millis(1300)).await;
     // One of many is the probe; it hangs, and the others don't wait for it.
