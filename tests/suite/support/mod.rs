@@ -194,8 +194,8 @@ fn shop() -> TempDir {
     folder
 }
 
-/// When the files of [`shop`] were written: long ago, as the files of a site usually were.
-fn long_ago() -> SystemTime {
+/// When most files of the tests were written: long ago, as the files of a site usually were.
+pub fn long_ago() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -80,6 +80,9 @@ impl Sshd {
         fs::write(self.path("etc/group"), lines(&|name, id| format!("{name}:x:{id}:\n"))).unwrap();
         let shadow = lines(&|name, _| format!("{name}:{}:19000::::::\n", crypted.trim()));
         fs::write(self.path("etc/shadow"), shadow).unwrap();
+        fs::create_dir(self.path("etc/pam.d")).unwrap();
+        let pam = "auth required pam_unix.so\naccount required pam_permit.so\nsession required pam_permit.so\n";
+        fs::write(self.path("etc/pam.d/sshd"), pam).unwrap();
     }
 
     /// Starts the process and waits until it listens; false where it ends before that.
@@ -203,6 +206,37 @@ impl Sshd {
     /// How often somebody was not let in.
     pub fn refusals(&self) -> usize {
         self.log().lines().filter(|line| line.contains("Connection closed by authenticating user")).count()
+    }
+
+    /// How many of its processes' open files are this one.
+    pub fn holds_open(&self, path: &Path) -> usize {
+        let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        let wanted = identity(path);
+        let child = self.process.lock().unwrap().as_ref().expect("a running server").id();
+        let processes = processes_of(child).into_iter();
+        let folders =
+            processes.filter_map(|process| fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())).ok());
+        folders.flatten().filter_map(Result::ok).filter(|file| identity(&file.path()) == wanted).count()
+    }
+
+    /// Puts a folder into `docs/` as another client does, with OpenSSH's own, and returns once that is done.
+    pub fn publish(&self, folder: &Path, entity: &str) {
+        let mut batch = String::new();
+        let mut made = "docs".to_owned();
+        for name in entity.split('/') {
+            made = format!("{made}/{name}");
+            // Where there is one already, that is as well.
+            batch.push_str(&format!("-mkdir {made}\n"));
+        }
+        batch.push_str(&format!("put -pR {}/* {made}/\n", folder.display()));
+        fs::write(self.path("batch"), batch).unwrap();
+        let mut command = Command::new(tools().join("run"));
+        command.args(["usr/bin/sftp", "-q", "-F", "/dev/null", "-o", "StrictHostKeyChecking=no"]);
+        command.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes"]);
+        command.arg("-i").arg(self.path("user_key")).arg("-b").arg(self.path("batch"));
+        command.args(["-P", &self.port.to_string(), "reader@127.0.0.1"]);
+        let output = command.output().expect("run tests/setup.sh first");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     pub fn log(&self) -> String {
