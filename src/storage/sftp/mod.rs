@@ -26,7 +26,7 @@ use self::session::{Open, Pending, Reply, Session, Turn};
 use self::walk::Names;
 use self::wire::{Ask, Attributes, Kind, Status};
 use super::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
-use crate::docs::StorageKey;
+use crate::docs::ObjectName;
 use crate::http::etag::ETag;
 
 pub use host_keys::{HostKey, HostKeyProblem, HostKeys};
@@ -151,13 +151,13 @@ impl SftpStore {
 
 #[async_trait]
 impl DocStore for SftpStore {
-    async fn stat(&self, key: &StorageKey) -> Result<ObjectMeta, StoreError> {
-        let path = &self.path(key.as_str());
+    async fn stat(&self, name: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
+        let path = &self.path(name.as_str());
         self.attempt(|turn| async move { self.look(&turn.session, path).await }).await
     }
 
-    async fn get(&self, key: &StorageKey, options: &GetOptions) -> Result<Object, StoreError> {
-        let path = &self.path(key.as_str());
+    async fn get(&self, name: &ObjectName<'_>, options: &GetOptions) -> Result<Object, StoreError> {
+        let path = &self.path(name.as_str());
         let work = |turn: Turn| async move {
             if let Some(known) = &options.if_none_match {
                 // Most have not changed, and then this is all; a weak tag is never sure.

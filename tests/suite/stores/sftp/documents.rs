@@ -6,12 +6,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use callboard::docs::{Layout, Locator, Options};
 use callboard::http::etag::ETag;
-use callboard::storage::{DocStore, GetOptions, SftpStore, StoreError};
+use callboard::storage::{DocStore, GetOptions, SftpOptions, SftpStore, StoreError};
 use futures_util::future::join_all;
 use futures_util::{FutureExt, TryStreamExt};
 
-use super::{SITE, TIMEOUT, key, read, read_with, store, words};
+use super::{SITE, TIMEOUT, name, read, read_with, store, words};
 use crate::support::sshd::Sshd;
 use crate::support::until;
 
@@ -29,7 +30,7 @@ async fn pages_are_read_whole_and_in_part() {
         let part = GetOptions { range: Some(range), ..GetOptions::default() };
         assert_eq!(read_with(&store, "index.html", &part).await.unwrap(), expected);
     }
-    let meta = store.stat(&key("index.html")).await.unwrap();
+    let meta = store.stat(&name("index.html")).await.unwrap();
     assert_eq!((meta.size, meta.last_modified), (10, Some(crate::support::long_ago())));
     let etag = meta.etag;
     assert!(!etag.as_ref().unwrap().as_str().starts_with("W/"));
@@ -109,7 +110,7 @@ async fn what_is_no_file_is_absent() {
     for file in ["folder", "nothing", "index.html/below", "no/such/folder", &long, &very_long] {
         let result = read(&store, file).await;
         assert!(matches!(result, Err(StoreError::Absent)), "{file}: {result:?}");
-        assert!(matches!(store.stat(&key(file)).await, Err(StoreError::Absent)), "{file}");
+        assert!(matches!(store.stat(&name(file)).await, Err(StoreError::Absent)), "{file}");
     }
 }
 
@@ -141,7 +142,7 @@ async fn no_symbolic_link_leads_out_of_the_root() {
     for file in ["file", "folder/outside", "folder/docs2/file", "beside/file", "loop"] {
         let result = read(&store, file).await;
         assert!(matches!(result, Err(StoreError::Absent)), "{file}: {result:?}");
-        assert!(matches!(store.stat(&key(file)).await, Err(StoreError::Absent)), "{file}");
+        assert!(matches!(store.stat(&name(file)).await, Err(StoreError::Absent)), "{file}");
     }
     assert_eq!(store.list(&format!("{SITE}/folder"), 10).await.unwrap(), [""; 0]);
     assert_eq!(store.folders(&format!("{SITE}/beside"), 10).await.unwrap(), [""; 0]);
@@ -156,8 +157,7 @@ async fn a_root_that_is_a_link_may_be_set_to_another_folder() {
     }
     let current = sshd.docs().join("current");
     symlink("v1", &current).unwrap();
-    let store =
-        SftpStore::new(callboard::storage::SftpOptions { root: "docs/current".into(), ..sshd.options() }, TIMEOUT);
+    let store = SftpStore::new(SftpOptions { root: "docs/current".into(), ..sshd.options() }, TIMEOUT);
     assert_eq!(read(&store, "index.html").await.unwrap(), "v1");
     fs::remove_file(&current).unwrap();
     symlink("v2", &current).unwrap();
@@ -188,16 +188,14 @@ async fn a_missing_root_is_an_outage_and_not_an_absent_page() {
 async fn the_root_may_be_absolute_or_the_users_own_folder() {
     let sshd = Sshd::start();
     sshd.write(&format!("{SITE}/index.html"), "page");
-    for (root, below) in [("/docs", ""), ("/docs/", ""), ("docs", ""), ("/", "docs/"), ("", "docs/")] {
-        let options = callboard::storage::SftpOptions { root: root.into(), ..sshd.options() };
+    for (root, below) in [("/docs", ""), ("/docs/", ""), ("docs", ""), ("/", "docs"), ("", "docs")] {
+        let options = SftpOptions { root: root.into(), ..sshd.options() };
         let store = SftpStore::new(options, TIMEOUT);
-        let locator = callboard::docs::Locator::new(callboard::docs::Options {
-            root_path: below.trim_end_matches('/').to_owned(),
-            ..Default::default()
-        });
-        let key = locator.locate(&format!("/static/docs/{SITE}/index.html")).unwrap().key;
-        assert_eq!(store.stat(&key).await.unwrap().size, 4, "{root:?}");
-        assert_eq!(store.list(below.trim_end_matches('/'), 5).await.unwrap(), [key.as_str()], "{root:?}");
+        let key = Locator::new(Options::default()).locate(&format!("/static/docs/{SITE}/index.html")).unwrap().key;
+        let layout = Layout { root_path: below.to_owned(), ..Layout::default() };
+        let name = layout.place(&key);
+        assert_eq!(store.stat(&name).await.unwrap().size, 4, "{root:?}");
+        assert_eq!(store.list(below, 5).await.unwrap(), [name.as_str()], "{root:?}");
     }
 }
 
@@ -236,7 +234,7 @@ async fn a_file_that_is_written_twice_in_a_second_is_read_again() {
         fs::File::options().write(true).open(&file).unwrap().set_modified(now).unwrap();
     };
     write("old");
-    let first = store.get(&key("index.html"), &GetOptions::default()).await.unwrap().meta;
+    let first = store.get(&name("index.html"), &GetOptions::default()).await.unwrap().meta;
     assert!(first.etag.as_ref().unwrap().as_str().starts_with("W/"), "{first:?}");
     write("new");
     assert_eq!(read_with(&store, "index.html", &known(first.etag.clone())).await.unwrap(), "new");
@@ -252,14 +250,14 @@ async fn a_file_that_is_written_to_while_it_is_read_is_an_error_and_one_that_is_
     let old = vec![b'a'; 4 * 1024 * 1024];
     let file = sshd.write(&page, &old);
     let store = store(&sshd);
-    let object = store.get(&key("large"), &GetOptions::default()).await.unwrap();
+    let object = store.get(&name("large"), &GetOptions::default()).await.unwrap();
     let other = sshd.write(&format!("{SITE}/other"), vec![b'b'; old.len()]);
     fs::rename(other, &file).unwrap();
     assert!(object.body.try_collect::<Vec<_>>().await.unwrap().concat() == old);
 
     for length in [old.len(), 100_000, 0, old.len() + 1] {
         sshd.write(&page, &old);
-        let object = store.get(&key("large"), &GetOptions::default()).await.unwrap();
+        let object = store.get(&name("large"), &GetOptions::default()).await.unwrap();
         fs::write(&file, vec![b'c'; length]).unwrap();
         let result = object.body.try_collect::<Vec<_>>().await;
         assert!(matches!(result, Err(StoreError::Changed)), "{length}");
@@ -272,7 +270,7 @@ async fn a_thousand_reads_at_a_time_find_their_way_through_one_channel() {
     for page in 0..1000 {
         sshd.write(&format!("{SITE}/{page}"), format!("page {page}").repeat(4000));
     }
-    let options = callboard::storage::SftpOptions { connections: 1, channels: 1, ..sshd.options() };
+    let options = SftpOptions { connections: 1, channels: 1, ..sshd.options() };
     let store = SftpStore::new(options, TIMEOUT);
     let reads = (0..1000).map(|page| {
         let store = &store;
@@ -307,11 +305,11 @@ async fn a_reader_who_takes_nothing_holds_up_nobody() {
     let sshd = Sshd::start();
     sshd.write(&format!("{SITE}/large"), vec![b'a'; 16 * 1024 * 1024]);
     sshd.write(&format!("{SITE}/page"), "page");
-    let options = callboard::storage::SftpOptions { connections: 1, channels: 1, ..sshd.options() };
+    let options = SftpOptions { connections: 1, channels: 1, ..sshd.options() };
     let store = SftpStore::new(options, TIMEOUT);
     let mut idle = Vec::new();
     for _ in 0..64 {
-        let mut object = store.get(&key("large"), &GetOptions::default()).await.unwrap();
+        let mut object = store.get(&name("large"), &GetOptions::default()).await.unwrap();
         object.body.try_next().await.unwrap();
         idle.push(object);
     }

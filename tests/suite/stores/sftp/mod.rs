@@ -8,7 +8,7 @@ mod site;
 use std::time::Duration;
 
 use bytes::Bytes;
-use callboard::docs::{Locator, Options, StorageKey};
+use callboard::docs::{Layout, Locator, ObjectName, Options, StorageKey};
 use callboard::storage::{DocStore, GetOptions, SftpStore, StoreError};
 use futures_util::TryStreamExt;
 
@@ -19,9 +19,11 @@ const SITE: &str = "default/component/shop";
 /// Longer than anything takes that is not meant to be broken off.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-fn key(file: &str) -> StorageKey {
-    let locator = Locator::new(Options::default());
-    locator.locate(&format!("/static/docs/{SITE}/index.html")).unwrap().key.sibling(file).unwrap()
+fn name(file: &str) -> ObjectName<'static> {
+    let site = Locator::new(Options::default()).locate(&format!("/static/docs/{SITE}/index.html")).unwrap().key;
+    // It borrows from its key.
+    let key: &'static StorageKey = Box::leak(Box::new(site.sibling(file).unwrap()));
+    Layout::default().place(key)
 }
 
 fn store(sshd: &Sshd) -> SftpStore {
@@ -29,7 +31,7 @@ fn store(sshd: &Sshd) -> SftpStore {
 }
 
 async fn read_with(store: &SftpStore, file: &str, options: &GetOptions) -> Result<Bytes, StoreError> {
-    let object = store.get(&key(file), options).await?;
+    let object = store.get(&name(file), options).await?;
     let chunks: Vec<Bytes> = object.body.try_collect().await?;
     Ok(chunks.concat().into())
 }

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use rustix::process::Signal;
 
-use super::{SITE, TIMEOUT, key, read, store};
+use super::{SITE, TIMEOUT, name, read, store};
 use crate::support::load::{Load, Page, Place};
 use crate::support::sshd::Sshd;
 use crate::support::{Callboard, until};
@@ -39,7 +39,7 @@ async fn status(callboard: &Callboard, name: &str) -> u16 {
 async fn a_body_that_is_cut_off_is_an_error() {
     let sshd = Sshd::start();
     sshd.write(&format!("{SITE}/large"), vec![b'a'; 50 * 1024 * 1024]);
-    let mut object = store(&sshd).get(&key("large"), &GetOptions::default()).await.unwrap();
+    let mut object = store(&sshd).get(&name("large"), &GetOptions::default()).await.unwrap();
     object.body.try_next().await.unwrap().unwrap();
     sshd.kill();
     let rest = object.body.try_collect::<Vec<_>>().await;
