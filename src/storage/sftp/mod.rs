@@ -1,7 +1,7 @@
 //! A folder on an SFTP server.
 //!
-//! A page is read in three round trips: the file is opened and its real path asked for; it is looked at, its first parts
-//! are read and it is looked at again; it is given back, which nobody waits for. [`pool`] keeps connections and the
+//! A page is read in two round trips: the file is opened and its real path asked for; then it is looked at, its first parts
+//! are read and it is looked at again. That it is given back nobody waits for. [`pool`] keeps connections and the
 //! sessions on them, [`session`] sends requests without waiting for each other's answers, and [`wire`] knows no request
 //! that would change anything.
 

@@ -36,10 +36,11 @@ struct State {
     sessions: Vec<Arc<Session>>,
     /// The one session that is being opened; all who have none wait for it.
     opening: Option<Opening>,
-    /// Times in a row that none could be opened.
-    failures: u32,
-    not_before: Instant,
+    /// Times in a row that we were refused, and the last of them.
+    refusals: u32,
     refusal: Option<StoreError>,
+    /// When the next may be opened, where there is one already or we were refused.
+    not_before: Instant,
 }
 
 type Opening = Shared<BoxFuture<'static, Result<Arc<Session>, StoreError>>>;
@@ -48,7 +49,7 @@ impl Pool {
     /// A pool without sessions. `patience` is how long the server may take for anything.
     pub(super) fn new(options: SftpOptions, patience: Duration) -> Self {
         let state =
-            State { sessions: Vec::new(), opening: None, failures: 0, not_before: Instant::now(), refusal: None };
+            State { sessions: Vec::new(), opening: None, refusals: 0, not_before: Instant::now(), refusal: None };
         Self(Arc::new(Inner { options, patience, state: Mutex::new(state) }))
     }
 
@@ -110,16 +111,17 @@ impl State {
         match result {
             Ok(session) => {
                 self.sessions.push(Arc::clone(session));
-                self.failures = 0;
+                self.refusals = 0;
                 self.refusal = None;
             }
             Err(error) => {
-                let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
-                self.failures = self.failures.saturating_add(1);
-                self.not_before = Instant::now() + pause;
                 // A server that is down may be asked for its first session whenever somebody wants to read: whoever calls
                 // us knows how to leave one alone.
-                self.refusal = matches!(error, StoreError::Denied(_)).then(|| error.clone());
+                let is_refusal = matches!(error, StoreError::Denied(_));
+                let doublings = if is_refusal { self.refusals.min(10) } else { 0 };
+                self.not_before = Instant::now() + FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+                self.refusals = self.refusals.saturating_add(u32::from(is_refusal));
+                self.refusal = is_refusal.then(|| error.clone());
             }
         }
     }

@@ -57,9 +57,10 @@ impl Sshd {
             fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
         }
         sshd.write_users();
+        // The first of several values is the one that counts.
         let config = format!(
-            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {0}/host_key\nPidFile none\nStrictModes no\n\
-             AuthorizedKeysFile {0}/authorized_keys\nChrootDirectory /mnt\nUsePAM no\nMaxStartups 500\n{settings}",
+            "{settings}ListenAddress 127.0.0.1\nPort {port}\nHostKey {0}/host_key\nPidFile none\nStrictModes no\n\
+             AuthorizedKeysFile {0}/authorized_keys\nChrootDirectory /mnt\nUsePAM no\nMaxStartups 500\n",
             sshd.folder.path().display()
         );
         fs::write(sshd.path("sshd_config"), config).unwrap();

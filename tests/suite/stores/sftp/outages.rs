@@ -19,6 +19,9 @@ const STALE: Duration = Duration::from_secs(400);
 /// One caller asks for more than one reader would.
 const NO_LIMIT: &str = "  limits: { requests: { enabled: false } }\n";
 
+/// With a breaker that lets a try through soon.
+const RESTLESS: &str = "  storage: { timeout: 2s, breaker: { pause: 100ms, longestPause: 200ms } }\n";
+
 const OPERATIONS: &str = "callboard_storage_operation_duration_seconds_count";
 
 /// Some pages, and a Callboard in front of them.
@@ -28,7 +31,11 @@ async fn callboard(sshd: &Sshd, timeout: Duration, section: &str) -> (Callboard,
         sshd.write(&format!("{SITE}/{name}"), contents);
     }
     let store = Arc::new(SftpStore::new(sshd.options(), timeout));
-    (Callboard::before(store, &format!("{section}{NO_LIMIT}")).await, pages.into())
+    let callboard = Callboard::before(store, &format!("{section}{NO_LIMIT}")).await;
+    for (name, _) in &pages {
+        assert_eq!(status(&callboard, name).await, 200);
+    }
+    (callboard, pages.into())
 }
 
 async fn status(callboard: &Callboard, name: &str) -> u16 {
@@ -65,7 +72,7 @@ async fn a_server_that_was_started_anew_is_read_from_again() {
 async fn a_server_that_says_nothing_any_more_is_given_up_within_the_timeout() {
     let sshd = Sshd::start();
     sshd.write(&format!("{SITE}/page"), "page");
-    let store = SftpStore::new(sshd.options(), Duration::from_millis(500));
+    let store = SftpStore::new(sshd.options(), Duration::from_secs(2));
     assert_eq!(read(&store, "page").await.unwrap(), "page");
     sshd.signal(Signal::STOP);
     assert!(matches!(read(&store, "page").await, Err(StoreError::Unavailable(_))));
@@ -128,8 +135,7 @@ async fn two_hundred_misses_at_a_time_take_no_more_connections_than_allowed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_under_load_is_missed_by_nobody_who_reads_what_is_held() {
     let sshd = Sshd::start();
-    let section = "  storage: { timeout: 2s, breaker: { failures: 3, pause: 100ms, longestPause: 200ms } }\n";
-    let (callboard, pages) = callboard(&sshd, Duration::from_secs(2), section).await;
+    let (callboard, pages) = callboard(&sshd, Duration::from_secs(2), RESTLESS).await;
     let load = Load::start(&[Place::of(&callboard)], &pages, 8).await;
     load.goes_on(100).await;
     sshd.kill();
@@ -148,12 +154,7 @@ async fn a_server_that_is_killed_under_load_is_missed_by_nobody_who_reads_what_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_under_load_is_missed_by_nobody_who_reads_what_is_held() {
     let sshd = Sshd::start();
-    let (callboard, pages) = callboard(
-        &sshd,
-        Duration::from_millis(500),
-        "  storage: { timeout: 500ms, breaker: { pause: 100ms, longestPause: 200ms } }\n",
-    )
-    .await;
+    let (callboard, pages) = callboard(&sshd, Duration::from_secs(2), RESTLESS).await;
     let load = Load::start(&[Place::of(&callboard)], &pages, 8).await;
     load.goes_on(100).await;
     sshd.signal(Signal::STOP);
@@ -170,7 +171,7 @@ async fn a_server_that_hangs_under_load_is_missed_by_nobody_who_reads_what_is_he
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credential_that_is_refused_under_load_keeps_what_is_held_alive() {
     let sshd = Sshd::start();
-    let (callboard, pages) = callboard(&sshd, TIMEOUT, "").await;
+    let (callboard, pages) = callboard(&sshd, TIMEOUT, RESTLESS).await;
     let load = Load::start(&[Place::of(&callboard)], &pages, 8).await;
     load.goes_on(100).await;
     // Revoked: connections that are open outlive it, others are not made.
@@ -194,7 +195,7 @@ async fn a_credential_that_is_refused_under_load_keeps_what_is_held_alive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_host_key_under_load_keeps_what_is_held_alive() {
     let sshd = Sshd::start();
-    let (callboard, pages) = callboard(&sshd, TIMEOUT, "").await;
+    let (callboard, pages) = callboard(&sshd, TIMEOUT, RESTLESS).await;
     let load = Load::start(&[Place::of(&callboard)], &pages, 8).await;
     load.goes_on(100).await;
     sshd.new_host_key("ed25519");
