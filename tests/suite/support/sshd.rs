@@ -261,7 +261,8 @@ impl Sshd {
         sockets.collect()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Where a key or another of the server's files is.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }

@@ -1,5 +1,6 @@
 //! SFTP: a real OpenSSH server, as `sshd_config` would have it for Callboard.
 
+mod contract;
 mod documents;
 mod logins;
 mod outages;

@@ -1,5 +1,6 @@
 //! A server that goes away, hangs, or has less to give than is wanted.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ const STALE: Duration = Duration::from_secs(400);
 
 /// One caller asks for more than one reader would.
 const NO_LIMIT: &str = "  limits: { requests: { enabled: false } }\n";
+
+const READINESS: &str = "/.backstage/health/v1/readiness";
 
 /// With a breaker that lets a try through soon.
 const RESTLESS: &str = "  storage: { timeout: 2s, breaker: { pause: 100ms, longestPause: 200ms } }\n";
@@ -40,6 +43,11 @@ async fn callboard(sshd: &Sshd, timeout: Duration, section: &str) -> (Callboard,
 
 async fn status(callboard: &Callboard, name: &str) -> u16 {
     callboard.get(&format!("{}/{name}", crate::support::SITE)).send().await.unwrap().status().as_u16()
+}
+
+/// What a listener says of readiness.
+async fn readiness(address: SocketAddr) -> String {
+    reqwest::get(format!("http://{address}{READINESS}")).await.unwrap().text().await.unwrap()
 }
 
 #[tokio::test]
@@ -204,6 +212,14 @@ async fn a_changed_host_key_under_load_keeps_what_is_held_alive() {
     until(async || callboard.metric(OPERATIONS, &["get", "denied"]).await > 0.0).await;
     load.goes_on(200).await;
     until(async || status(&callboard, "miss").await == 502).await;
+    // Readiness says what is to be done, to those who may know.
+    until(async || {
+        let _ = status(&callboard, "miss").await;
+        callboard.hand.advance(Duration::from_secs(1));
+        readiness(callboard.admin).await.contains("host key changed")
+    })
+    .await;
+    assert!(!readiness(callboard.address).await.contains("SHA256"));
     let (failures, answers) = load.stop().await;
     assert!(failures.is_empty(), "{failures:?} of {answers}");
 }

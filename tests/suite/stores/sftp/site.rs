@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use callboard::storage::SftpStore;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use russh::client::{AuthResult, Handler, connect};
+use russh::client::{AuthResult, Config, Handler, connect};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, decode_secret_key};
 use russh_sftp::client::SftpSession;
 
@@ -73,7 +73,8 @@ async fn what_a_miss_costs_beside_the_bare_clients_own_read() {
         sshd.write(&format!("{SITE}/{page}"), vec![b'a'; 20 * 1024]);
     }
     let key = decode_secret_key(&sshd.text("user_key"), None).unwrap();
-    let mut ssh = connect(Arc::default(), ("127.0.0.1", sshd.port), AnyServer).await.unwrap();
+    let config = Arc::new(Config { nodelay: true, ..Config::default() });
+    let mut ssh = connect(config, ("127.0.0.1", sshd.port), AnyServer).await.unwrap();
     let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
     assert!(matches!(ssh.authenticate_publickey("reader", key).await.unwrap(), AuthResult::Success));
     let channel = ssh.channel_open_session().await.unwrap();
