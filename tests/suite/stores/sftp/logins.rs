@@ -71,6 +71,10 @@ async fn a_refused_key_or_password_is_denied_and_not_tried_over_and_over() {
             let told = denied(result);
             assert!(told.contains(word) && told.contains("\"reader\"") && !told.contains("hunter2"), "{told}");
         }
+        // Nor by those who come after it is known.
+        for _ in 0..5 {
+            denied(read(&store, "page").await);
+        }
         until(async || sshd.refusals() > before).await;
         assert_eq!(sshd.refusals(), before + 1);
     }
