@@ -5,6 +5,7 @@
 #   target/test-tools/sslyze/           Python with sslyze, from tests/rig/scanner-requirements.txt
 #   target/test-tools/prometheus/       Debian's Prometheus, unpacked rather than installed: no service comes with it
 #   target/test-tools/redis/            Debian's Redis, likewise, with the libraries that it needs
+#   target/test-tools/openssh/          Debian's OpenSSH server, likewise, with its client's tools
 #   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json
 #
 # Run it as often as you like: what is there and up to date is left alone. It needs Debian or something like it, Python
@@ -97,6 +98,40 @@ RUN
   chmod +x "$folder/redis-server"
 }
 
+# Asked for what it does not know, it says how it is used, if it runs at all.
+openssh_runs() {
+  local told
+  told=$("$tools/openssh/run" usr/sbin/sshd -? 2>&1) || true
+  [[ $told == *"usage: sshd"* ]]
+}
+
+# The tests start it as root in namespaces of its own, where it finds its users; the machine's are left alone.
+install_openssh() {
+  local folder=$tools/openssh package
+  openssh_runs && return
+  command -v apt-get >/dev/null || fail "apt-get is missing, which would bring openssh-server"
+  say "unpacking Debian's OpenSSH into target/test-tools/openssh"
+  [ "$(id -u)" -ne 0 ] || quietly apt-get update
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  (cd "$folder" && quietly apt-get download openssh-server openssh-client libwrap0)
+  for package in "$folder"/*.deb; do
+    quietly dpkg --extract "$package" "$folder"
+  done
+  rm -f "$folder"/*.deb
+  cat >"$folder/run" <<'RUN'
+#!/bin/sh
+# run <program in this folder> [argument...]
+here=$(cd "$(dirname "$0")" && pwd)
+libraries=$(echo "$here"/usr/lib/*-linux-gnu "$here"/lib/*-linux-gnu | tr ' ' ':')
+export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+program=$here/$1
+shift
+exec "$program" "$@"
+RUN
+  chmod +x "$folder/run"
+}
+
 install_packages_from_pypi() {
   local wanted
   wanted=$(fingerprint cat "$rig/requirements.txt" "$rig/constraints.txt" <(python3 --version))
@@ -173,10 +208,12 @@ install_node
 install_packages_from_npm
 install_prometheus
 install_redis
+install_openssh
 
 quietly "$venv/bin/mkdocs" --version
 quietly promtool --version
 PATH=$PATH:$tools/redis quietly redis-server --version
+openssh_runs || fail "target/test-tools/openssh does not run"
 quietly "$venv/bin/python" -c 'import boto3, moto.server'
 quietly "$tools/sslyze/bin/sslyze" --help
 quietly "$backstage/node_modules/.bin/techdocs-cli" --version

@@ -15,6 +15,7 @@ mod reader;
 mod rest;
 mod s3;
 mod scope;
+mod sftp;
 mod standing;
 mod traced;
 mod whole;
@@ -41,6 +42,7 @@ pub use origins::{Origin, Origins, Wanted};
 pub use reader::{Contact, Reader};
 pub use s3::s3;
 pub use scope::Scope;
+pub use sftp::{HostKey, HostKeyProblem, HostKeys, SftpCredentials, SftpOptions, SftpStore, UserKey, UserKeyProblem};
 pub use standing::Standing;
 pub use whole::{Checksum, Whole};
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::scope::Scope;
+use super::sftp::SftpOptions;
 use crate::breaker::Rules;
 use crate::docs::Layout;
 use crate::secret::Secret;
@@ -99,6 +100,8 @@ pub enum StoreOptions {
     },
     /// Amazon S3 or a server that speaks its protocol.
     S3(Box<S3Options>),
+    /// A folder on an SFTP server.
+    Sftp(Box<SftpOptions>),
     /// The sample site inside the binary.
     Sample,
 }
@@ -109,6 +112,7 @@ impl StoreOptions {
         match self {
             Self::Local { .. } => "local",
             Self::S3(_) => "s3",
+            Self::Sftp(_) => "sftp",
             Self::Sample => "sample",
         }
     }
@@ -121,6 +125,8 @@ impl StoreOptions {
                 let endpoint = s3.endpoint.as_ref().map(Url::as_str).unwrap_or_default();
                 format!("s3\0{endpoint}\0{}", s3.bucket)
             }
+            // Another user may see other files under the same path.
+            Self::Sftp(sftp) => format!("sftp\0{}\0{}\0{}\0{}", sftp.host, sftp.port, sftp.username, sftp.root),
             Self::Sample => "sample".to_owned(),
         }
     }
@@ -129,7 +135,7 @@ impl StoreOptions {
     pub fn bucket(&self) -> Option<&str> {
         match self {
             Self::S3(options) => Some(&options.bucket),
-            Self::Local { .. } | Self::Sample => None,
+            Self::Local { .. } | Self::Sftp(_) | Self::Sample => None,
         }
     }
 }
@@ -142,6 +148,10 @@ impl fmt::Display for StoreOptions {
             Self::S3(s3) => {
                 write!(f, "S3 bucket {}", s3.bucket)?;
                 s3.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, " at {endpoint}"))
+            }
+            Self::Sftp(sftp) => {
+                let SftpOptions { host, port, username, root, .. } = &**sftp;
+                write!(f, "SFTP folder {root:?} of {username} at {host}:{port}")
             }
             Self::Sample => f.write_str("the sample site"),
         }

@@ -14,6 +14,7 @@ pub mod redis;
 pub mod relay;
 pub mod scripted;
 pub mod servers;
+pub mod sshd;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -193,8 +194,8 @@ fn shop() -> TempDir {
     folder
 }
 
-/// When the files of [`shop`] were written: long ago, as the files of a site usually were.
-fn long_ago() -> SystemTime {
+/// When most files of the tests were written: long ago, as the files of a site usually were.
+pub fn long_ago() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
@@ -202,5 +203,10 @@ fn write(site: &Path, path: &str, contents: &str) {
     let path = site.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, contents).unwrap();
-    std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago()).unwrap();
+    age(&path);
+}
+
+/// Makes a file look as if it was written long ago.
+pub fn age(path: &Path) {
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(long_ago()).unwrap();
 }
