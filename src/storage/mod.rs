@@ -2,7 +2,6 @@
 
 mod body;
 mod bucket;
-#[expect(dead_code, reason = "the stores that need it come next")]
 mod credential;
 mod embedded;
 mod error;
@@ -16,6 +15,7 @@ mod rest;
 mod s3;
 mod scope;
 mod standing;
+mod swift;
 mod traced;
 mod whole;
 
@@ -42,6 +42,7 @@ pub use reader::{Contact, Reader};
 pub use s3::s3;
 pub use scope::Scope;
 pub use standing::Standing;
+pub use swift::swift;
 pub use whole::{Checksum, Whole};
 
 /// A store that documents are read from.

@@ -99,6 +99,8 @@ pub enum StoreOptions {
     },
     /// Amazon S3 or a server that speaks its protocol.
     S3(Box<S3Options>),
+    /// OpenStack Swift.
+    Swift(Box<SwiftOptions>),
     /// The sample site inside the binary.
     Sample,
 }
@@ -109,6 +111,7 @@ impl StoreOptions {
         match self {
             Self::Local { .. } => "local",
             Self::S3(_) => "s3",
+            Self::Swift(_) => "swift",
             Self::Sample => "sample",
         }
     }
@@ -121,6 +124,10 @@ impl StoreOptions {
                 let endpoint = s3.endpoint.as_ref().map(Url::as_str).unwrap_or_default();
                 format!("s3\0{endpoint}\0{}", s3.bucket)
             }
+            Self::Swift(swift) => {
+                let region = swift.region.as_deref().unwrap_or_default();
+                format!("swift\0{}\0{region}\0{}", swift.place(), swift.container)
+            }
             Self::Sample => "sample".to_owned(),
         }
     }
@@ -129,6 +136,7 @@ impl StoreOptions {
     pub fn bucket(&self) -> Option<&str> {
         match self {
             Self::S3(options) => Some(&options.bucket),
+            Self::Swift(options) => Some(&options.container),
             Self::Local { .. } | Self::Sample => None,
         }
     }
@@ -143,6 +151,7 @@ impl fmt::Display for StoreOptions {
                 write!(f, "S3 bucket {}", s3.bucket)?;
                 s3.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, " at {endpoint}"))
             }
+            Self::Swift(swift) => write!(f, "Swift container {} at {}", swift.container, swift.place()),
             Self::Sample => f.write_str("the sample site"),
         }
     }
@@ -176,4 +185,28 @@ pub struct S3Keys {
     pub access_key_id: String,
     /// `credentials.secretAccessKey`.
     pub secret_access_key: Secret,
+}
+
+/// `techdocs.publisher.openStackSwift`.
+#[derive(Debug, Clone)]
+pub struct SwiftOptions {
+    /// `containerName`.
+    pub container: String,
+    /// `authUrl` of Keystone v3, with `/v3` at its end or without.
+    pub auth_url: Url,
+    /// `swiftUrl`, up to the account; `None` leaves it to Keystone's catalog.
+    pub swift_url: Option<Url>,
+    /// `region`, where the catalog has several.
+    pub region: Option<String>,
+    /// `credentials.id` of an application credential.
+    pub credential_id: String,
+    /// `credentials.secret`.
+    pub secret: Secret,
+}
+
+impl SwiftOptions {
+    /// The address that tells best where the container is.
+    fn place(&self) -> &Url {
+        self.swift_url.as_ref().unwrap_or(&self.auth_url)
+    }
 }

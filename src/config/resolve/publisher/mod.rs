@@ -2,6 +2,7 @@
 
 mod local;
 mod s3;
+mod swift;
 
 use crate::config::formats::TEXT;
 use crate::config::layers::Loaded;
@@ -10,9 +11,9 @@ use crate::config::unknown::nearest;
 use crate::storage::StoreOptions;
 
 /// Types of publisher: those of Backstage, and our `sftp`.
-const TYPES: [&str; 2] = ["local", "awsS3"];
+const TYPES: [&str; 3] = ["local", "awsS3", "openStackSwift"];
 /// Those that a later version will read from.
-const LATER: [&str; 4] = ["googleGcs", "azureBlobStorage", "openStackSwift", "sftp"];
+const LATER: [&str; 3] = ["googleGcs", "azureBlobStorage", "sftp"];
 
 /// The store that the publisher described at `base` writes to, and the path in it under which the sites are.
 pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (StoreOptions, String) {
@@ -22,6 +23,9 @@ pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (Sto
     let store = match kind.as_str() {
         "local" => local::read(reader, loaded, &section),
         "awsS3" => StoreOptions::S3(Box::new(s3::read(reader, &section))),
+        "openStackSwift" => swift::read(reader, &section)
+            // Whatever is missing is a problem already.
+            .map_or(StoreOptions::Sample, |options| StoreOptions::Swift(Box::new(options))),
         later if LATER.contains(&later) => {
             let message = format!("{later} is not supported by this version yet; supported: {}", TYPES.join(", "));
             reader.wrong(&type_key, message);
