@@ -3,3 +3,4 @@
 mod contract;
 mod local;
 mod s3;
+mod swift;
