@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,11 +40,41 @@ def free_port(taken: set[int]) -> int:
                 return port
 
 
+class Undertaker:
+    """A process that outlives the rig, however that ends, to kill its servers and to remove their folder."""
+
+    def __init__(self, folder: pathlib.Path):
+        read, self.write = os.pipe()
+        if os.fork() == 0:
+            os.close(self.write)
+            self.wait_and_bury(read, folder)
+        os.close(read)
+
+    def tell(self, group: int, is_alive: bool) -> None:
+        os.write(self.write, f"{group} {is_alive:d}\n".encode())
+
+    @staticmethod
+    def wait_and_bury(read: int, folder: pathlib.Path) -> None:
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(nothing, stream)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # The other end is closed by the rig's death.
+        with os.fdopen(read) as lines:
+            groups = dict(line.split() for line in lines)
+        for group in [group for group, is_alive in groups.items() if is_alive == "1"]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(int(group), signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(0)
+
+
 class Process:
     """A server in a process of its own that can be killed and started again."""
 
-    def __init__(self, folder: pathlib.Path, name: str, port: int, command: list, path: str):
-        self.name, self.port, self.path = name, port, path
+    def __init__(self, folder: pathlib.Path, name: str, port: int, command: list, path: str, undertaker: Undertaker):
+        self.name, self.port, self.path, self.undertaker = name, port, path, undertaker
         self.command = [str(part) for part in command]
         self.log = folder / f"{name}.out"
         self.process = None
@@ -53,6 +84,7 @@ class Process:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self.undertaker.tell(self.process.pid, True)
 
     def wait_until_ready(self) -> None:
         patience = time.monotonic() + READY_WITHIN
@@ -66,20 +98,19 @@ class Process:
         fail(f"{self.name} does not start:\n{self.log.read_text(errors='replace')[-4000:]}")
 
     def kill(self) -> None:
-        if self.process:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.undertaker.tell(self.process.pid, False)
+        self.process.wait()
 
 
-def keystone(folder: pathlib.Path, port: int) -> Process:
+def keystone(folder: pathlib.Path, port: int, undertaker: Undertaker) -> Process:
     keys = folder / "fernet"
     keys.mkdir(mode=0o700)
     for index in range(2):
         (keys / str(index)).write_bytes(base64.urlsafe_b64encode(os.urandom(32)))
     configure_keystone(folder, 3600)
     config = folder / "keystone.conf"
-    return Process(folder, "keystone", port, [sys.executable, __file__, config, port], "/v3")
+    return Process(folder, "keystone", port, [sys.executable, __file__, config, port], "/v3", undertaker)
 
 
 def configure_keystone(folder: pathlib.Path, token_seconds: int) -> None:
@@ -115,7 +146,9 @@ def serve_keystone(config: str, port: str) -> None:
     make_server(HOST, int(port), application, threaded=True).serve_forever()
 
 
-def swift(folder: pathlib.Path, ports: dict[str, int], keystone_url: str, password: str) -> list[Process]:
+def swift(
+    folder: pathlib.Path, ports: dict[str, int], keystone_url: str, password: str, undertaker: Undertaker
+) -> list[Process]:
     (folder / "devices" / "d1").mkdir(parents=True)
     (folder / "swift.conf").write_text(f"[swift-hash]\nswift_hash_path_prefix = {secrets.token_hex(8)}\n")
     make_rings(folder, ports)
@@ -182,7 +215,7 @@ token_cache_time = 3
         (folder / f"{name}.conf").write_text(text)
     return [
         Process(folder, "swift" if name == "proxy" else name, ports[name],
-                [BIN / f"swift-{name}-server", folder / f"{name}.conf", "-v"], "/healthcheck")
+                [BIN / f"swift-{name}-server", folder / f"{name}.conf", "-v"], "/healthcheck", undertaker)
         for name in configs
     ]
 

@@ -28,7 +28,6 @@ import json
 import os
 import pathlib
 import secrets
-import shutil
 import signal
 import sys
 import tempfile
@@ -38,7 +37,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
-from openstack_servers import HOST, Process, configure_keystone, fail, free_port, keystone, prepare_keystone, run, swift
+from openstack_servers import HOST, Process, Undertaker, configure_keystone, fail, free_port
+from openstack_servers import keystone, prepare_keystone, run, swift
 
 HERE = pathlib.Path(__file__).resolve().parent
 TECHDOCS_CLI = HERE.parent / "backstage" / "node_modules" / ".bin" / "techdocs-cli"
@@ -251,17 +251,19 @@ def end_with_stdin() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def serve(folder: pathlib.Path, processes: dict[str, Process], publishes: bool, token_seconds: int | None) -> None:
+def serve(folder: pathlib.Path, publishes: bool, token_seconds: int | None) -> None:
+    undertaker = Undertaker(folder)
     taken: set[int] = set()
     keystone_port = free_port(taken)
     ports = {name: free_port(taken) for name in ["account", "container", "object", "proxy"]}
     keystone_url, swift_url = f"http://{HOST}:{keystone_port}/v3", f"http://{HOST}:{ports['proxy']}"
     admin_password, service_password = secrets.token_hex(16), secrets.token_hex(16)
 
-    for process in swift(folder, ports, keystone_url, service_password):
+    processes: dict[str, Process] = {}
+    for process in swift(folder, ports, keystone_url, service_password, undertaker):
         processes[process.name] = process
         process.start()
-    processes["keystone"] = keystone(folder, keystone_port)
+    processes["keystone"] = keystone(folder, keystone_port, undertaker)
     prepare_keystone(folder, keystone_url, REGION, admin_password)
     processes["keystone"].start()
     for process in processes.values():
@@ -311,14 +313,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     end_with_stdin()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="swift-rig-"))
-    processes: dict[str, Process] = {}
-    try:
-        serve(folder, processes, options.publish, options.token_seconds)
-    finally:
-        for process in processes.values():
-            process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    serve(pathlib.Path(tempfile.mkdtemp(prefix="swift-rig-")), options.publish, options.token_seconds)
 
 
 if __name__ == "__main__":
