@@ -3,6 +3,7 @@
 #
 #   target/test-tools/venv/             Python with MkDocs, moto and boto3, from tests/rig/requirements.txt
 #   target/test-tools/sslyze/           Python with sslyze, from tests/rig/scanner-requirements.txt
+#   target/test-tools/openstack/        Python with Keystone and Swift, from tests/rig/openstack-requirements.txt
 #   target/test-tools/prometheus/       Debian's Prometheus, unpacked rather than installed: no service comes with it
 #   target/test-tools/redis/            Debian's Redis, likewise, with the libraries that it needs
 #   target/test-tools/openssh/          Debian's OpenSSH server, likewise, with its client's tools
@@ -171,6 +172,20 @@ install_tls_tools() {
   fi
 }
 
+# In an environment of their own: what they want of other packages is not what the other rigs want.
+install_openstack() {
+  local wanted openstack=$tools/openstack
+  wanted=$(fingerprint cat "$rig/openstack-requirements.txt" <(python3 --version))
+  [ "$(cat "$openstack/.stamp" 2>/dev/null)" != "$wanted" ] || return 0
+  say "installing Keystone and Swift into target/test-tools/openstack"
+  rm -rf "$openstack"
+  quietly python3 -m venv "$openstack"
+  quietly "$openstack/bin/pip" install --disable-pip-version-check --no-input \
+    --requirement "$rig/openstack-requirements.txt"
+  quietly "$openstack/bin/pip" check
+  echo "$wanted" >"$openstack/.stamp"
+}
+
 install_node() {
   has_node && return
   say "installing Node from PyPI into target/test-tools/venv"
@@ -209,6 +224,7 @@ install_packages_from_npm
 install_prometheus
 install_redis
 install_openssh
+install_openstack
 
 quietly "$venv/bin/mkdocs" --version
 quietly promtool --version
@@ -216,4 +232,5 @@ PATH=$PATH:$tools/redis quietly redis-server --version
 openssh_runs || fail "target/test-tools/openssh does not run"
 quietly "$venv/bin/python" -c 'import boto3, moto.server'
 quietly "$tools/sslyze/bin/sslyze" --help
+quietly "$tools/openstack/bin/python" -c 'import keystone, swift.proxy.server'
 quietly "$backstage/node_modules/.bin/techdocs-cli" --version

@@ -1,8 +1,7 @@
 //! Credentials that expire: renewed ahead of time by a task of their own, and never inside a request.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -64,6 +63,7 @@ pub(super) type Cause = Arc<str>;
 
 impl IssueError {
     /// Wraps an error that means that there will be no credential until somebody changes something.
+    #[expect(dead_code, reason = "the clouds' own chains need it, and come next")]
     pub(super) fn refused(cause: &(dyn std::error::Error + 'static)) -> Self {
         Self::Refused(chain(cause).to_string().into())
     }
@@ -71,6 +71,14 @@ impl IssueError {
     /// Wraps an error that may pass.
     pub(super) fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Self {
         Self::Unavailable(chain(cause).to_string().into())
+    }
+
+    /// What it means for whoever wanted to read.
+    fn for_reader(&self) -> StoreError {
+        match self {
+            Self::Refused(cause) => StoreError::denied(&**cause),
+            Self::Unavailable(cause) => StoreError::unavailable(&**cause),
+        }
     }
 }
 
@@ -88,9 +96,15 @@ pub(super) trait Credential: fmt::Debug + Send + Sync {
 pub(super) struct Keeper<C> {
     held: watch::Receiver<Held<C>>,
     renew: Arc<Notify>,
-    created_at: Instant,
-    /// Milliseconds after that, when a refusal last had it renewed.
-    refused_at: AtomicU64,
+    refusal: Mutex<Refusal>,
+}
+
+/// The last time that storage's refusal had the credential renewed.
+#[derive(Debug, Default)]
+struct Refusal {
+    at: Option<Instant>,
+    /// The round that it brought about.
+    round: u64,
 }
 
 #[derive(Debug)]
@@ -98,18 +112,15 @@ struct Held<C> {
     issued: Option<Issued<C>>,
     /// Why there was none the last time that it was asked for.
     failure: Option<IssueError>,
+    /// How often it was asked for.
+    round: u64,
 }
 
 impl<C: Send + Sync + 'static> Keeper<C> {
     /// Asks `issuer` from now on for as long as this is held. It must be called inside a runtime.
     pub(super) fn start(issuer: impl Issuer<Credential = C>, instruments: Arc<OriginInstruments>) -> Arc<Self> {
-        let (sender, held) = watch::channel(Held { issued: None, failure: None });
-        let keeper = Arc::new(Self {
-            held,
-            renew: Arc::new(Notify::new()),
-            created_at: Instant::now(),
-            refused_at: AtomicU64::new(0),
-        });
+        let (sender, held) = watch::channel(Held { issued: None, failure: None, round: 0 });
+        let keeper = Arc::new(Self { held, renew: Arc::new(Notify::new()), refusal: Mutex::default() });
         let observed = Arc::downgrade(&keeper);
         instruments.observe_credential(move || observed.upgrade().and_then(|keeper| keeper.expires_in()));
         tokio::spawn(keep(issuer, sender, Arc::clone(&keeper.renew), instruments));
@@ -129,11 +140,42 @@ impl<C: Send + Sync + 'static> Keeper<C> {
             .map_err(|_| StoreError::Abandoned)?;
         match (&held.issued, &held.failure) {
             (Some(issued), _) if !issued.is_over() => Ok(Arc::clone(&issued.credential)),
-            (_, Some(IssueError::Refused(cause))) => Err(StoreError::denied(&**cause)),
             // An expired one is as good as none, whoever is to blame.
-            (_, Some(IssueError::Unavailable(cause))) => Err(StoreError::unavailable(&**cause)),
+            (_, Some(failure)) => Err(failure.for_reader()),
             (_, None) => Err(StoreError::unavailable("the credential has expired and is being renewed")),
         }
+    }
+
+    /// Another credential than `refused`, which storage does not take any more. However many ask, it is renewed once, and
+    /// they wait for that one time.
+    ///
+    /// # Errors
+    /// As for [`Keeper::current`]; [`StoreError::Denied`] also where it has just been renewed for that reason.
+    pub(super) async fn instead_of(&self, refused: &Arc<C>) -> Result<Arc<C>, StoreError> {
+        let current = self.current().await?;
+        if !Arc::ptr_eq(&current, refused) {
+            return Ok(current);
+        }
+        let round = self.renew_after_refusal();
+        let mut held = self.held.clone();
+        let failure =
+            held.wait_for(|held| held.round >= round).await.map_err(|_| StoreError::Abandoned)?.failure.clone();
+        let current = self.current().await?;
+        match failure {
+            _ if !Arc::ptr_eq(&current, refused) => Ok(current),
+            Some(failure) => Err(failure.for_reader()),
+            None => Err(StoreError::denied("storage refuses the credential, and refused the one before it")),
+        }
+    }
+
+    /// Has it renewed, unless a refusal has done so a short while ago; the round in which that was, or will be.
+    fn renew_after_refusal(&self) -> u64 {
+        let mut last = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.at.is_none_or(|at| at.elapsed() >= BETWEEN_REFUSALS) {
+            *last = Refusal { at: Some(Instant::now()), round: self.held.borrow().round + 1 };
+            self.renew.notify_one();
+        }
+        last.round
     }
 
     fn expires_in(&self) -> Option<Duration> {
@@ -144,15 +186,7 @@ impl<C: Send + Sync + 'static> Keeper<C> {
 
 impl<C: fmt::Debug + Send + Sync + 'static> Credential for Keeper<C> {
     fn was_refused(&self) {
-        // From one on, so that zero means never.
-        let now = u64::try_from(self.created_at.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        let spacing = BETWEEN_REFUSALS.as_millis() as u64;
-        let claimed = self.refused_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-            (last == 0 || now.saturating_sub(last) >= spacing).then_some(now)
-        });
-        if claimed.is_ok() {
-            self.renew.notify_one();
-        }
+        self.renew_after_refusal();
     }
 
     fn trouble(&self) -> Option<String> {
@@ -206,7 +240,7 @@ async fn keep<C: Send + Sync + 'static>(
             Ok(issued) => {
                 let wait = issued.hold_for();
                 let failed_before = sender.borrow().failure.is_some();
-                sender.send_replace(Held { issued: Some(issued), failure: None });
+                sender.send_modify(|held| *held = Held { issued: Some(issued), failure: None, round: held.round + 1 });
                 if failed_before {
                     tracing::info!(origin = instruments.name(), "there is a credential for storage again");
                 }
@@ -219,7 +253,10 @@ async fn keep<C: Send + Sync + 'static>(
                     error = %failure,
                     "the credential for storage could not be had or renewed; it is tried again"
                 );
-                sender.send_modify(|held| held.failure = Some(failure));
+                sender.send_modify(|held| {
+                    held.failure = Some(failure);
+                    held.round += 1;
+                });
                 let wait = pause;
                 pause = (pause * 2).min(PAUSES.1);
                 wait
@@ -230,5 +267,78 @@ async fn keep<C: Send + Sync + 'static>(
             () = renew.notified() => {}
             () = sender.closed() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::telemetry::Instruments;
+
+    /// Gives out numbers, and from one on no more.
+    #[derive(Debug)]
+    struct Numbers {
+        last: Arc<AtomicUsize>,
+        ends_with: usize,
+    }
+
+    #[async_trait]
+    impl Issuer for Numbers {
+        type Credential = usize;
+
+        async fn issue(&self) -> Result<Issued<usize>, IssueError> {
+            let number = self.last.fetch_add(1, Ordering::SeqCst) + 1;
+            tokio::task::yield_now().await;
+            if number > self.ends_with {
+                return Err(IssueError::Refused("no more numbers".into()));
+            }
+            Ok(Issued { credential: Arc::new(number), expires_at: None })
+        }
+    }
+
+    /// A keeper of numbers, and how many were asked for.
+    fn keeper(ends_with: usize) -> (Arc<Keeper<usize>>, Arc<AtomicUsize>) {
+        let last = Arc::<AtomicUsize>::default();
+        let instruments = Arc::new(Instruments::new().unwrap().origin("docs", &StoreError::RESULTS));
+        (Keeper::start(Numbers { last: Arc::clone(&last), ends_with }, instruments), last)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_of_refusals_is_one_renewal_and_everyone_gets_what_it_brought() {
+        let (keeper, asked) = keeper(9);
+        let first = keeper.current().await.unwrap();
+        let others = join_all((0..100).map(|_| keeper.instead_of(&first))).await;
+        assert!(others.into_iter().all(|other| *other.unwrap() == 2));
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        // Whoever still has the first one finds the second.
+        assert_eq!(*keeper.instead_of(&first).await.unwrap(), 2);
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_again_at_once_is_a_denial_and_is_renewed_again_only_later() {
+        let (keeper, asked) = keeper(9);
+        let first = keeper.current().await.unwrap();
+        let second = keeper.instead_of(&first).await.unwrap();
+        for _ in 0..100 {
+            assert!(matches!(keeper.instead_of(&second).await, Err(StoreError::Denied(_))));
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        tokio::time::advance(BETWEEN_REFUSALS).await;
+        assert_eq!(*keeper.instead_of(&second).await.unwrap(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_the_renewal_fails_readers_are_told_why() {
+        let (keeper, _) = keeper(1);
+        let first = keeper.current().await.unwrap();
+        let Err(StoreError::Denied(cause)) = keeper.instead_of(&first).await else { panic!("there is another") };
+        assert_eq!(cause.to_string(), "no more numbers");
+        // Storage may take it elsewhere still: it is not over.
+        assert_eq!(keeper.current().await.unwrap(), first);
     }
 }

@@ -2,7 +2,6 @@
 
 mod body;
 mod bucket;
-#[expect(dead_code, reason = "the stores that need it come next")]
 mod credential;
 mod embedded;
 mod error;
@@ -17,6 +16,7 @@ mod s3;
 mod scope;
 mod sftp;
 mod standing;
+mod swift;
 mod traced;
 mod whole;
 
@@ -44,6 +44,7 @@ pub use s3::s3;
 pub use scope::Scope;
 pub use sftp::{HostKey, HostKeyProblem, HostKeys, SftpCredentials, SftpOptions, SftpStore, UserKey, UserKeyProblem};
 pub use standing::Standing;
+pub use swift::swift;
 pub use whole::{Checksum, Whole};
 
 /// A store that documents are read from.

@@ -102,6 +102,8 @@ pub enum StoreOptions {
     S3(Box<S3Options>),
     /// A folder on an SFTP server.
     Sftp(Box<SftpOptions>),
+    /// OpenStack Swift.
+    Swift(Box<SwiftOptions>),
     /// The sample site inside the binary.
     Sample,
 }
@@ -113,6 +115,7 @@ impl StoreOptions {
             Self::Local { .. } => "local",
             Self::S3(_) => "s3",
             Self::Sftp(_) => "sftp",
+            Self::Swift(_) => "swift",
             Self::Sample => "sample",
         }
     }
@@ -127,6 +130,10 @@ impl StoreOptions {
             }
             // Another user may see other files under the same path.
             Self::Sftp(sftp) => format!("sftp\0{}\0{}\0{}\0{}", sftp.host, sftp.port, sftp.username, sftp.root),
+            Self::Swift(swift) => {
+                let region = swift.region.as_deref().unwrap_or_default();
+                format!("swift\0{}\0{region}\0{}", swift.place(), swift.container)
+            }
             Self::Sample => "sample".to_owned(),
         }
     }
@@ -135,6 +142,7 @@ impl StoreOptions {
     pub fn bucket(&self) -> Option<&str> {
         match self {
             Self::S3(options) => Some(&options.bucket),
+            Self::Swift(options) => Some(&options.container),
             Self::Local { .. } | Self::Sftp(_) | Self::Sample => None,
         }
     }
@@ -153,6 +161,7 @@ impl fmt::Display for StoreOptions {
                 let SftpOptions { host, port, username, root, .. } = &**sftp;
                 write!(f, "SFTP folder {root:?} of {username} at {host}:{port}")
             }
+            Self::Swift(swift) => write!(f, "Swift container {} at {}", swift.container, swift.place()),
             Self::Sample => f.write_str("the sample site"),
         }
     }
@@ -186,4 +195,28 @@ pub struct S3Keys {
     pub access_key_id: String,
     /// `credentials.secretAccessKey`.
     pub secret_access_key: Secret,
+}
+
+/// `techdocs.publisher.openStackSwift`.
+#[derive(Debug, Clone)]
+pub struct SwiftOptions {
+    /// `containerName`.
+    pub container: String,
+    /// `authUrl` of Keystone v3, with `/v3` at its end or without.
+    pub auth_url: Url,
+    /// `swiftUrl`, up to the account; `None` leaves it to Keystone's catalog.
+    pub swift_url: Option<Url>,
+    /// `region`, where the catalog has several.
+    pub region: Option<String>,
+    /// `credentials.id` of an application credential.
+    pub credential_id: String,
+    /// `credentials.secret`.
+    pub secret: Secret,
+}
+
+impl SwiftOptions {
+    /// The address that tells best where the container is.
+    fn place(&self) -> &Url {
+        self.swift_url.as_ref().unwrap_or(&self.auth_url)
+    }
 }

@@ -4,3 +4,4 @@ mod contract;
 mod local;
 mod s3;
 mod sftp;
+mod swift;

@@ -6,6 +6,7 @@ pub mod backstage;
 pub mod bucket;
 pub mod h2;
 pub mod load;
+pub mod openstack;
 pub mod otlp;
 pub mod pki;
 pub mod program;
