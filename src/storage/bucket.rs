@@ -19,8 +19,10 @@ use crate::http::etag::ETag;
 /// None of the clouds takes keys of more bytes, so a longer one names no object.
 const MAX_KEY_BYTES: usize = 1024;
 
-/// How the clouds say that it is the bucket which does not exist.
-const MISSING_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
+/// How the clouds say that it is the bucket which does not exist: with so much around the words that no reader can put
+/// them there, whose keys stand in some answers too.
+const MISSING_BUCKET: [&str; 3] =
+    ["<Code>NoSuchBucket</Code>", "<Message>The specified bucket does not exist", "404 Not Found: ContainerNotFound"];
 
 /// A bucket.
 #[derive(Debug)]
@@ -134,9 +136,14 @@ fn object_meta(meta: &object_store::ObjectMeta) -> ObjectMeta {
     }
 }
 
-/// Whether a 404's body says that it is the bucket which does not exist.
+/// Whether a 404's body says that it is the bucket which does not exist. It stands in the last cause, where those above
+/// hold the address.
 fn names_missing_bucket(error: &(dyn Error + 'static)) -> bool {
-    let words = chain(error).to_string();
+    let mut answer = error;
+    while let Some(cause) = answer.source() {
+        answer = cause;
+    }
+    let words = answer.to_string();
     MISSING_BUCKET.iter().any(|missing| words.contains(missing))
 }
 
