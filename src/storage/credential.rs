@@ -41,10 +41,16 @@ pub(super) trait Issuer: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A credential and its end.
-#[derive(Debug)]
 pub(super) struct Issued<C> {
     pub(super) credential: Arc<C>,
     pub(super) expires_at: Option<SystemTime>,
+}
+
+/// Without the credential: those of the clouds' clients would print themselves.
+impl<C> fmt::Debug for Issued<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issued").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no credential.
