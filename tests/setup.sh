@@ -6,6 +6,7 @@
 #   target/test-tools/openstack/        Python with Keystone and Swift, from tests/rig/openstack-requirements.txt
 #   target/test-tools/prometheus/       Debian's Prometheus, unpacked rather than installed: no service comes with it
 #   target/test-tools/redis/            Debian's Redis, likewise, with the libraries that it needs
+#   target/test-tools/azurite/          Azurite, from tests/rig/azurite/package-lock.json
 #   target/test-tools/openssh/          Debian's OpenSSH server, likewise, with its client's tools
 #   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json
 #
@@ -211,6 +212,20 @@ install_packages_from_npm() {
   fi
 }
 
+# Only its blob server is run, and of what comes along for its queues and databases nothing is compiled.
+install_azurite() {
+  local wanted folder=$tools/azurite
+  wanted=$(fingerprint cat "$rig/azurite/package-lock.json")
+  if [ "$(cat "$folder/.stamp" 2>/dev/null)" != "$wanted" ]; then
+    say "installing Azurite into target/test-tools/azurite"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp "$rig/azurite/package.json" "$rig/azurite/package-lock.json" "$folder"
+    quietly npm ci --prefix "$folder" --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error
+    echo "$wanted" >"$folder/.stamp"
+  fi
+}
+
 mkdir -p "$tools"
 # Two at the same time would take each other's folders away.
 exec 9>"$tools/lock"
@@ -221,6 +236,7 @@ install_packages_from_pypi
 install_tls_tools
 install_node
 install_packages_from_npm
+install_azurite
 install_prometheus
 install_redis
 install_openssh
@@ -234,3 +250,4 @@ quietly "$venv/bin/python" -c 'import boto3, moto.server'
 quietly "$tools/sslyze/bin/sslyze" --help
 quietly "$tools/openstack/bin/python" -c 'import keystone, swift.proxy.server'
 quietly "$backstage/node_modules/.bin/techdocs-cli" --version
+quietly node "$tools/azurite/node_modules/azurite/dist/src/blob/main.js" --version

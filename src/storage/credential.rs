@@ -69,7 +69,6 @@ pub(super) type Cause = Arc<str>;
 
 impl IssueError {
     /// Wraps an error that means that there will be no credential until somebody changes something.
-    #[expect(dead_code, reason = "the clouds' own chains need it, and come next")]
     pub(super) fn refused(cause: &(dyn std::error::Error + 'static)) -> Self {
         Self::Refused(chain(cause).to_string().into())
     }

@@ -1,5 +1,6 @@
 //! Reading from the store that the publisher writes to. Nothing here, nor in anything built on it, can write.
 
+mod azure;
 mod body;
 mod bucket;
 mod credential;
@@ -34,6 +35,7 @@ use crate::http::etag::ETag;
 use crate::telemetry::OriginInstruments;
 use crate::trust::Trust;
 
+pub use azure::*;
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use local::LocalStore;

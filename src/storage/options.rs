@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::AzureOptions;
 use super::scope::Scope;
 use super::sftp::SftpOptions;
 use crate::breaker::Rules;
@@ -100,6 +101,8 @@ pub enum StoreOptions {
     },
     /// Amazon S3 or a server that speaks its protocol.
     S3(Box<S3Options>),
+    /// Azure Blob Storage.
+    Azure(Box<AzureOptions>),
     /// A folder on an SFTP server.
     Sftp(Box<SftpOptions>),
     /// OpenStack Swift.
@@ -114,6 +117,7 @@ impl StoreOptions {
         match self {
             Self::Local { .. } => "local",
             Self::S3(_) => "s3",
+            Self::Azure(_) => "azure",
             Self::Sftp(_) => "sftp",
             Self::Swift(_) => "swift",
             Self::Sample => "sample",
@@ -128,6 +132,7 @@ impl StoreOptions {
                 let endpoint = s3.endpoint.as_ref().map(Url::as_str).unwrap_or_default();
                 format!("s3\0{endpoint}\0{}", s3.bucket)
             }
+            Self::Azure(azure) => format!("azure\0{}\0{}", azure.endpoint, azure.container),
             // Another user may see other files under the same path.
             Self::Sftp(sftp) => format!("sftp\0{}\0{}\0{}\0{}", sftp.host, sftp.port, sftp.username, sftp.root),
             Self::Swift(swift) => {
@@ -142,6 +147,7 @@ impl StoreOptions {
     pub fn bucket(&self) -> Option<&str> {
         match self {
             Self::S3(options) => Some(&options.bucket),
+            Self::Azure(options) => Some(&options.container),
             Self::Swift(options) => Some(&options.container),
             Self::Local { .. } | Self::Sftp(_) | Self::Sample => None,
         }
@@ -157,6 +163,7 @@ impl fmt::Display for StoreOptions {
                 write!(f, "S3 bucket {}", s3.bucket)?;
                 s3.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, " at {endpoint}"))
             }
+            Self::Azure(azure) => write!(f, "Azure container {} at {}", azure.container, azure.endpoint),
             Self::Sftp(sftp) => {
                 let SftpOptions { host, port, username, root, .. } = &**sftp;
                 write!(f, "SFTP folder {root:?} of {username} at {host}:{port}")

@@ -65,15 +65,22 @@ pub(super) fn read(reader: &mut Reader<'_>, listed: Vec<Listed>) -> (docs::Optio
     const BASE: &str = "callboard.storage";
     let bounds = read_bounds(reader, BASE, &Bounds::default());
     let forbidden_is_absent = reader.or(&format!("{BASE}.s3.forbiddenIsAbsent"), &FLAG, false);
+    let azure = publisher::azure::read_ours(reader, BASE);
     let mut origins = Vec::new();
     for Listed { mut options, key } in listed {
         let base = key.map(|key| format!("{key}.storage"));
         options.bounds = base.as_ref().map_or_else(|| bounds.clone(), |base| read_bounds(reader, base, &bounds));
-        if let StoreOptions::S3(s3) = &mut options.store {
-            s3.forbidden_is_absent = match base {
-                Some(base) => reader.or(&format!("{base}.s3.forbiddenIsAbsent"), &FLAG, forbidden_is_absent),
-                None => forbidden_is_absent,
-            };
+        match (&mut options.store, base) {
+            (StoreOptions::S3(s3), Some(base)) => {
+                s3.forbidden_is_absent = reader.or(&format!("{base}.s3.forbiddenIsAbsent"), &FLAG, forbidden_is_absent);
+            }
+            (StoreOptions::S3(s3), None) => s3.forbidden_is_absent = forbidden_is_absent,
+            (StoreOptions::Azure(options), Some(base)) => {
+                publisher::azure::read_ours(reader, &base).or(&azure).apply(reader, &base, options);
+            }
+            (StoreOptions::Azure(options), None) => azure.apply(reader, BASE, options),
+            // The others have no keys of ours beside their section.
+            _ => {}
         }
         origins.push(options);
     }

@@ -1,5 +1,6 @@
 //! Every kind of store, against real servers.
 
+mod azure;
 mod contract;
 mod local;
 mod s3;

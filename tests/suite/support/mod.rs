@@ -2,8 +2,10 @@
 //! requests written by hand.
 
 pub mod ailing;
+pub mod azure;
 pub mod backstage;
 pub mod bucket;
+pub mod entra;
 pub mod h2;
 pub mod load;
 pub mod openstack;

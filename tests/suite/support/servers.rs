@@ -27,6 +27,17 @@ impl Server {
         Self::spawn(command).await
     }
 
+    /// Azurite, with what it holds in `folder`. Where it has a certificate, with its key and authority, it speaks TLS, and
+    /// has the same sites published to it.
+    pub async fn azure(folder: &Path, tls: Option<&[PathBuf; 3]>) -> Self {
+        let mut command = Command::new(tools().join("venv/bin/python"));
+        command.arg(tests().join("rig/azure_rig.py")).arg("--tools").arg(tools()).arg("--folder").arg(folder);
+        if let Some(files) = tls {
+            command.arg("--publish").arg("--tls").args(files);
+        }
+        Self::spawn(command).await
+    }
+
     /// A Backstage backend from the published packages, on a port of its own.
     pub async fn backstage(keys_file: Option<&Path>) -> Self {
         let mut command = Command::new("node");

@@ -1,5 +1,6 @@
 //! `techdocs.publisher`, and its like in `callboard.origins`: one file for each type.
 
+pub(super) mod azure;
 mod local;
 mod s3;
 mod sftp;
@@ -12,9 +13,9 @@ use crate::config::unknown::nearest;
 use crate::storage::StoreOptions;
 
 /// Types of publisher: those of Backstage, and our `sftp`.
-const TYPES: [&str; 4] = ["local", "awsS3", "openStackSwift", "sftp"];
+const TYPES: [&str; 5] = ["local", "awsS3", "azureBlobStorage", "openStackSwift", "sftp"];
 /// Those that a later version will read from.
-const LATER: [&str; 2] = ["googleGcs", "azureBlobStorage"];
+const LATER: [&str; 1] = ["googleGcs"];
 
 /// The store that the publisher described at `base` writes to, and the path in it under which the sites are.
 pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (StoreOptions, String) {
@@ -24,6 +25,9 @@ pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (Sto
     let store = match kind.as_str() {
         "local" => local::read(reader, loaded, &section),
         "awsS3" => StoreOptions::S3(Box::new(s3::read(reader, &section))),
+        // What is missing is told.
+        "azureBlobStorage" => azure::read(reader, loaded, &section)
+            .map_or(StoreOptions::Sample, |options| StoreOptions::Azure(Box::new(options))),
         "sftp" => StoreOptions::Sftp(Box::new(sftp::read(reader, loaded, &section))),
         "openStackSwift" => swift::read(reader, &section)
             // Whatever is missing is a problem already.
