@@ -39,6 +39,11 @@ pub(super) trait Issuer: fmt::Debug + Send + Sync + 'static {
 
     /// A credential, newly asked for: whatever it is made from (files, other credentials) is read anew as well.
     async fn issue(&self) -> Result<Issued<Self::Credential>, IssueError>;
+
+    /// Where the last one was found, in words, where there is more than one place to look at.
+    fn place(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A credential and its end.
@@ -62,6 +67,7 @@ pub(super) enum IssueError {
 /// A client's own error, with all its causes, in words.
 pub(super) type Cause = Arc<str>;
 
+#[expect(dead_code, reason = "the stores that need it come next")]
 impl IssueError {
     /// Wraps an error that means that there will be no credential until somebody changes something.
     pub(super) fn refused(cause: &(dyn std::error::Error + 'static)) -> Self {
@@ -81,6 +87,9 @@ pub(super) trait Credential: fmt::Debug + Send + Sync {
 
     /// Why there is none that could be shown, where that is so.
     fn trouble(&self) -> Option<String>;
+
+    /// Where the one that is shown was found, in words, where it had to be looked for.
+    fn place(&self) -> Option<String>;
 }
 
 /// Holds the credential that an [`Issuer`] gave out last.
@@ -95,15 +104,23 @@ pub(super) struct Keeper<C> {
 
 #[derive(Debug)]
 struct Held<C> {
-    issued: Option<Issued<C>>,
+    lent: Option<Lent<C>>,
     /// Why there was none the last time that it was asked for.
     failure: Option<IssueError>,
+}
+
+/// A credential as it is held: a clock that is set does not change how long it lasts.
+#[derive(Debug)]
+struct Lent<C> {
+    credential: Arc<C>,
+    ends_at: Option<Instant>,
+    place: Option<String>,
 }
 
 impl<C: Send + Sync + 'static> Keeper<C> {
     /// Asks `issuer` from now on for as long as this is held. It must be called inside a runtime.
     pub(super) fn start(issuer: impl Issuer<Credential = C>, instruments: Arc<OriginInstruments>) -> Arc<Self> {
-        let (sender, held) = watch::channel(Held { issued: None, failure: None });
+        let (sender, held) = watch::channel(Held { lent: None, failure: None });
         let keeper = Arc::new(Self {
             held,
             renew: Arc::new(Notify::new()),
@@ -124,11 +141,11 @@ impl<C: Send + Sync + 'static> Keeper<C> {
     pub(super) async fn current(&self) -> Result<Arc<C>, StoreError> {
         let mut held = self.held.clone();
         let held = held
-            .wait_for(|held| held.issued.is_some() || held.failure.is_some())
+            .wait_for(|held| held.lent.is_some() || held.failure.is_some())
             .await
             .map_err(|_| StoreError::Abandoned)?;
-        match (&held.issued, &held.failure) {
-            (Some(issued), _) if !issued.is_over() => Ok(Arc::clone(&issued.credential)),
+        match (&held.lent, &held.failure) {
+            (Some(lent), _) if !lent.is_over() => Ok(Arc::clone(&lent.credential)),
             (_, Some(IssueError::Refused(cause))) => Err(StoreError::denied(&**cause)),
             // An expired one is as good as none, whoever is to blame.
             (_, Some(IssueError::Unavailable(cause))) => Err(StoreError::unavailable(&**cause)),
@@ -137,8 +154,8 @@ impl<C: Send + Sync + 'static> Keeper<C> {
     }
 
     fn expires_in(&self) -> Option<Duration> {
-        let expires_at = self.held.borrow().issued.as_ref()?.expires_at?;
-        Some(expires_at.duration_since(SystemTime::now()).unwrap_or_default())
+        let ends_at = self.held.borrow().lent.as_ref()?.ends_at?;
+        Some(ends_at.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -157,11 +174,15 @@ impl<C: fmt::Debug + Send + Sync + 'static> Credential for Keeper<C> {
 
     fn trouble(&self) -> Option<String> {
         let held = self.held.borrow();
-        match (&held.issued, &held.failure) {
-            (Some(issued), _) if !issued.is_over() => None,
+        match (&held.lent, &held.failure) {
+            (Some(lent), _) if !lent.is_over() => None,
             (_, Some(failure)) => Some(failure.to_string()),
             _ => None,
         }
+    }
+
+    fn place(&self) -> Option<String> {
+        self.held.borrow().lent.as_ref()?.place.clone()
     }
 }
 
@@ -177,15 +198,22 @@ impl<C: fmt::Debug + Send + Sync + 'static> CredentialProvider for Keeper<C> {
     }
 }
 
-impl<C> Issued<C> {
+impl<C> Lent<C> {
+    fn new(issued: Issued<C>, place: Option<String>) -> Self {
+        let left = issued.expires_at.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        // What lasts longer than can be reckoned has no end.
+        let ends_at = left.and_then(|left| Instant::now().checked_add(left));
+        Self { credential: issued.credential, ends_at, place }
+    }
+
     fn is_over(&self) -> bool {
-        self.expires_at.is_some_and(|expires_at| expires_at <= SystemTime::now())
+        self.ends_at.is_some_and(|ends_at| ends_at <= Instant::now())
     }
 
     /// How long it is held before the next one is asked for.
     fn hold_for(&self) -> Duration {
-        let Some(expires_at) = self.expires_at else { return HELD_WITHOUT_END };
-        let left = expires_at.duration_since(SystemTime::now()).unwrap_or_default();
+        let Some(ends_at) = self.ends_at else { return HELD_WITHOUT_END };
+        let left = ends_at.saturating_duration_since(Instant::now());
         // Replicas that were started together need not all ask together.
         left.mul_f64(USED_BEFORE_RENEWAL * rand::random_range(0.9..=1.)).clamp(PAUSES.0, LONGEST_HELD)
     }
@@ -198,18 +226,19 @@ async fn keep<C: Send + Sync + 'static>(
     instruments: Arc<OriginInstruments>,
 ) {
     let mut pause = PAUSES.0;
-    while !sender.is_closed() {
+    loop {
         let late = || IssueError::Unavailable(format!("no answer within {ISSUE_TIMEOUT:?}").into());
-        let issued = timeout(ISSUE_TIMEOUT, issuer.issue()).await.unwrap_or_else(|_| Err(late()));
+        let issued = tokio::select! {
+            issued = timeout(ISSUE_TIMEOUT, issuer.issue()) => issued.unwrap_or_else(|_| Err(late())),
+            () = sender.closed() => return,
+        };
         instruments.credential_renewed(issued.is_ok());
         let wait = match issued {
             Ok(issued) => {
-                let wait = issued.hold_for();
-                let failed_before = sender.borrow().failure.is_some();
-                sender.send_replace(Held { issued: Some(issued), failure: None });
-                if failed_before {
-                    tracing::info!(origin = instruments.name(), "there is a credential for storage again");
-                }
+                let lent = Lent::new(issued, issuer.place());
+                let wait = lent.hold_for();
+                tell(&sender.borrow(), &lent, instruments.name());
+                sender.send_replace(Held { lent: Some(lent), failure: None });
                 pause = PAUSES.0;
                 wait
             }
@@ -230,5 +259,164 @@ async fn keep<C: Send + Sync + 'static>(
             () = renew.notified() => {}
             () = sender.closed() => return,
         }
+    }
+}
+
+/// Tells of a credential where it is news: after a failure, and where it comes from another place than before.
+fn tell<C>(held: &Held<C>, new: &Lent<C>, origin: &str) {
+    if held.failure.is_some() {
+        tracing::info!(origin, "there is a credential for storage again");
+    }
+    let before = held.lent.as_ref().map(|lent| &lent.place);
+    if let Some(place) = new.place.as_ref().filter(|_| before != Some(&new.place)) {
+        tracing::info!(origin, place, "the credential for storage was found");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::FutureExt;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::telemetry::Instruments;
+
+    type Answer = Result<Option<Duration>, IssueError>;
+
+    /// Answers as told, and after that as it did last; the credentials are numbered.
+    #[derive(Debug, Clone, Default)]
+    struct Scripted {
+        answers: Arc<Mutex<VecDeque<Answer>>>,
+        asked: Arc<AtomicUsize>,
+    }
+
+    impl Scripted {
+        fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+            Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), asked: Arc::default() }
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::Relaxed)
+        }
+    }
+
+    #[async_trait]
+    impl Issuer for Scripted {
+        type Credential = usize;
+
+        async fn issue(&self) -> Result<Issued<usize>, IssueError> {
+            let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+            let mut answers = self.answers.lock().unwrap();
+            let answer = answers.front().unwrap().clone();
+            if answers.len() > 1 {
+                answers.pop_front();
+            }
+            answer
+                .map(|life| Issued { credential: number.into(), expires_at: life.map(|life| SystemTime::now() + life) })
+        }
+    }
+
+    fn lasting(seconds: u64) -> Answer {
+        Ok(Some(Duration::from_secs(seconds)))
+    }
+
+    fn down() -> Answer {
+        Err(IssueError::Unavailable("connection refused".into()))
+    }
+
+    fn no() -> Answer {
+        Err(IssueError::Refused("no such role".into()))
+    }
+
+    fn keeper(issuer: &Scripted) -> Arc<Keeper<usize>> {
+        let instruments = Arc::new(Instruments::new().unwrap().origin("docs", &[]));
+        Keeper::start(issuer.clone(), instruments)
+    }
+
+    /// Lets time go by in steps that let the keeper do what is due.
+    async fn pass(seconds: u64) {
+        for _ in 0..seconds * 10 {
+            advance(Duration::from_millis(100)).await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_renewed_before_its_end_and_nobody_waits() {
+        let issuer = Scripted::new([lasting(100)]);
+        let keeper = keeper(&issuer);
+        assert_eq!(*keeper.current().await.unwrap(), 1);
+        for _ in 0..400 {
+            pass(1).await;
+            let current = keeper.current().now_or_never().expect("it is there at once").unwrap();
+            assert!(*current >= 1 && keeper.expires_in().unwrap() > Duration::from_secs(20));
+        }
+        // 400 seconds, of which each credential is used for 67 to 75.
+        assert!((5..=7).contains(&issuer.asked()), "{}", issuer.asked());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_without_an_end_is_asked_for_again_all_the_same() {
+        let issuer = Scripted::new([Ok(None)]);
+        let keeper = keeper(&issuer);
+        assert_eq!(*keeper.current().await.unwrap(), 1);
+        pass(61).await;
+        assert_eq!(*keeper.current().await.unwrap(), 2);
+        assert!(keeper.expires_in().is_none() && keeper.trouble().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_costs_nothing_while_the_old_one_lives_and_is_told_after_that() {
+        let issuer = Scripted::new([lasting(100), down(), down(), down(), down(), down(), down(), lasting(100)]);
+        let keeper = keeper(&issuer);
+        keeper.current().await.unwrap();
+        pass(80).await;
+        assert!(issuer.asked() > 1 && keeper.trouble().is_none());
+        assert_eq!(*keeper.current().await.unwrap(), 1);
+        pass(21).await;
+        assert_eq!(keeper.trouble().as_deref(), Some("connection refused"));
+        assert!(matches!(keeper.current().await, Err(StoreError::Unavailable(_))));
+        pass(40).await;
+        assert!(keeper.trouble().is_none());
+        assert_eq!(*keeper.current().await.unwrap(), 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn before_there_is_one_a_refusal_is_a_denial_and_it_is_tried_ever_more_rarely() {
+        let issuer = Scripted::new([no()]);
+        let keeper = keeper(&issuer);
+        assert!(matches!(keeper.current().await, Err(StoreError::Denied(_))));
+        assert_eq!(keeper.trouble().as_deref(), Some("no such role"));
+        pass(600).await;
+        // After 1, 2, 4, 8 and 16 seconds, and every 30 from then on.
+        assert!((20..=26).contains(&issuer.asked()), "{}", issuer.asked());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_by_storage_renews_it_but_not_for_each_of_a_storm() {
+        let issuer = Scripted::new([lasting(3600)]);
+        let keeper = keeper(&issuer);
+        keeper.current().await.unwrap();
+        for _ in 0..100 {
+            keeper.was_refused();
+            pass(1).await;
+        }
+        assert!((10..=12).contains(&issuer.asked()), "{}", issuer.asked());
+        assert_eq!(*keeper.current().await.unwrap(), issuer.asked());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_asked_any_more_once_it_is_dropped() {
+        let issuer = Scripted::new([lasting(10)]);
+        let keeper = keeper(&issuer);
+        keeper.current().await.unwrap();
+        drop(keeper);
+        pass(100).await;
+        assert_eq!(issuer.asked(), 1);
+        assert_eq!(Arc::strong_count(&issuer.asked), 1, "its task has ended");
     }
 }

@@ -1,5 +1,6 @@
 //! `techdocs.publisher`, and its like in `callboard.origins`: one file for each type.
 
+mod aws;
 mod local;
 mod s3;
 
@@ -21,7 +22,7 @@ pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (Sto
     let section = format!("{base}.{kind}");
     let store = match kind.as_str() {
         "local" => local::read(reader, loaded, &section),
-        "awsS3" => StoreOptions::S3(Box::new(s3::read(reader, &section))),
+        "awsS3" => StoreOptions::S3(Box::new(s3::read(reader, loaded, &section))),
         later if LATER.contains(&later) => {
             let message = format!("{later} is not supported by this version yet; supported: {}", TYPES.join(", "));
             reader.wrong(&type_key, message);
