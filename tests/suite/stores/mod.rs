@@ -1,5 +1,8 @@
 //! Every kind of store, against real servers.
 
+mod aws;
+mod aws_load;
 mod contract;
 mod local;
 mod s3;
+mod s3_refusals;

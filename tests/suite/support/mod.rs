@@ -2,6 +2,7 @@
 //! requests written by hand.
 
 pub mod ailing;
+pub mod aws_cloud;
 pub mod backstage;
 pub mod bucket;
 pub mod h2;
@@ -14,6 +15,8 @@ pub mod redis;
 pub mod relay;
 pub mod scripted;
 pub mod servers;
+pub mod service;
+pub mod sigv4;
 
 use std::net::SocketAddr;
 use std::path::Path;
