@@ -10,7 +10,6 @@ use url::Url;
 use super::value::{Node, Value, number_json};
 use super::{duration, js, size};
 use crate::secret::Secret;
-use crate::storage::ForbiddenIsAbsent;
 use crate::telemetry::LogFormat;
 
 /// A kind of setting.
@@ -186,21 +185,6 @@ fn parse_url(node: &Node) -> Result<Url, Wrong> {
 pub(super) fn holds_user(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
-
-pub(super) const FORBIDDEN: Format<ForbiddenIsAbsent> = Format {
-    what: "auto, true or false",
-    write: "auto, or true or false to decide it",
-    secret: false,
-    parse: |node| match &node.value {
-        Value::Text(text) if text == "auto" => Ok(ForbiddenIsAbsent::Auto),
-        _ => (FLAG.parse)(node).map(|flag| if flag { ForbiddenIsAbsent::Always } else { ForbiddenIsAbsent::Never }),
-    },
-    show: |rule| match rule {
-        ForbiddenIsAbsent::Auto => Json::from("auto"),
-        ForbiddenIsAbsent::Always => Json::from(true),
-        ForbiddenIsAbsent::Never => Json::from(false),
-    },
-};
 
 pub(super) const LOG_FORMAT: Format<LogFormat> = Format {
     what: "a log format",

@@ -39,7 +39,7 @@ fn address(url: &str) -> SocketAddr {
 }
 
 /// A proxy that makes tunnels (RFC 9110 §9.3.6), and how many it has made.
-async fn proxy() -> (SocketAddr, Arc<AtomicUsize>) {
+pub async fn proxy() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let tunnels = Arc::new(AtomicUsize::new(0));

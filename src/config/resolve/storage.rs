@@ -3,14 +3,14 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::publisher;
 use crate::breaker::Rules;
-use crate::config::formats::{COUNT, DURATION, FLAG, FORBIDDEN, TEXT, TEXTS};
+use crate::config::formats::{COUNT, DURATION, FLAG, Format, TEXT, TEXTS};
 use crate::config::layers::Loaded;
 use crate::config::reader::Reader;
-use crate::config::value::Origin as From;
+use crate::config::value::{Origin as From, Value};
 use crate::docs::{self, EntityRef, Layout};
 use crate::storage::{Bounds, ForbiddenIsAbsent, Options, OriginOptions, Scope, StoreOptions};
 
@@ -23,6 +23,22 @@ const PUBLISHER: &str = "techdocs.publisher";
 
 /// What the only origin is called, where there is no list of them.
 const ONLY_ORIGIN: &str = "techdocs";
+
+/// `forbiddenIsAbsent`.
+const FORBIDDEN: Format<ForbiddenIsAbsent> = Format {
+    what: "auto, true or false",
+    write: "auto, or true or false to decide it",
+    secret: false,
+    parse: |node| match &node.value {
+        Value::Text(text) if text == "auto" => Ok(ForbiddenIsAbsent::Auto),
+        _ => (FLAG.parse)(node).map(|flag| if flag { ForbiddenIsAbsent::Always } else { ForbiddenIsAbsent::Never }),
+    },
+    show: |rule| match rule {
+        ForbiddenIsAbsent::Auto => Json::from("auto"),
+        ForbiddenIsAbsent::Always => Json::from(true),
+        ForbiddenIsAbsent::Never => Json::from(false),
+    },
+};
 
 /// An origin, and the key that it stands at where it stands in a list.
 pub(super) struct Listed {

@@ -1,12 +1,23 @@
 //! Where credentials for S3 come from: every link of the chain, with the program's own environment, against small servers
 //! that check what AWS checks.
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use crate::support::aws_cloud::{ACCOUNT, AwsCloud, REGION, ROLE, USER, service_account_token};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use object_store::ObjectStoreExt;
+use object_store::aws::AmazonS3Builder;
+use object_store::path::Path as ObjectPath;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::support::aws_cloud::{ACCOUNT, AwsCloud, REGION, ROLE, SITE, USER, service_account_token};
 use crate::support::pki::Authority;
-use crate::support::service::Home;
+use crate::support::servers::Server;
+use crate::support::service::{Home, Service};
 use crate::support::sigv4::hex;
+use crate::support::until;
+use crate::trust::proxy;
 
 /// A home that reads the bucket of `cloud`, and asks its STS.
 async fn home(cloud: &AwsCloud, beside: &str, more: &str) -> Home {
@@ -17,8 +28,8 @@ async fn home(cloud: &AwsCloud, beside: &str, more: &str) -> Home {
 /// That `check` reads the bucket, with a credential that was found at `place`.
 async fn finds(home: &Home, place: &str) {
     let (said, is_content) = home.check().await;
-    let found = format!("ok       credential: for S3 bucket docs at");
-    assert!(is_content && said.contains(&found) && said.contains(place), "{place} in:\n{said}");
+    let found = "ok       credential: for S3 bucket docs at";
+    assert!(is_content && said.contains(found) && said.contains(place), "{place} in:\n{said}");
     assert!(said.contains("1 sites: default/component/shop"), "{said}");
     assert!(!said.contains("shh") && !said.contains(USER.1), "{said}");
 }
@@ -207,6 +218,85 @@ async fn sts_is_believed_by_the_authorities_that_everything_is() {
     let without = home(&cloud, &beside, "").await.set("AWS_ENDPOINT_URL_STS", sts.clone());
     fails(&without, &["invalid peer certificate"]).await;
     let more = format!("callboard: {{ trust: {{ caFiles: ['{}'] }} }}\n", authority.ca().display());
-    let with = home(&cloud, &beside, &more).await.set("AWS_ENDPOINT_URL_STS", sts);
+    let with = home(&cloud, &beside, &more).await.set("AWS_ENDPOINT_URL_STS", sts.clone());
     finds(&with, ROLE).await;
+    // Through the proxy of storage, which sees nothing but the name.
+    let (proxy, tunnels) = proxy().await;
+    let beside = format!("{beside}, httpsProxy: 'http://{proxy}'");
+    let through = home(&cloud, &beside, &more).await.set("AWS_ENDPOINT_URL_STS", sts);
+    let (said, _) = through.check().await;
+    assert!(said.contains(&format!("ok       credential: for S3 bucket docs at {}/: {ROLE}", cloud.url())), "{said}");
+    assert!(tunnels.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test]
+async fn a_published_site_is_read_with_a_role_from_a_real_sts() {
+    let s3 = Server::s3().await;
+    let publisher = format!(
+        "{{ type: awsS3, awsS3: {{ bucketName: {}, region: {}, endpoint: '{}', s3ForcePathStyle: true, \
+         credentials: {{ accessKeyId: {}, secretAccessKey: '{}', roleArn: '{}' }} }} }}",
+        s3.said("/bucket"),
+        s3.said("/region"),
+        s3.said("/endpoint"),
+        s3.said("/assumer/accessKeyId"),
+        s3.said("/assumer/secretAccessKey"),
+        s3.said("/role"),
+    );
+    let home = Home::new(&publisher, "").await.set("AWS_ENDPOINT_URL_STS", s3.said("/endpoint"));
+    let service = Service::start(home).await;
+    until(async || service.readiness().await.0 == 200).await;
+    let site = PathBuf::from(s3.said("/site_dir"));
+    let mut files = 0;
+    for file in files_below(&site) {
+        let name = file.strip_prefix(&site).unwrap().to_str().unwrap();
+        let encoded: Vec<String> =
+            name.split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()).collect();
+        let answer = service.get_of(s3.said("/entity"), &encoded.join("/")).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200, "{name}");
+        assert!(answer.bytes().await.unwrap() == std::fs::read(&file).unwrap(), "{name} is not what was published");
+        files += 1;
+    }
+    assert!(files > 200, "{files}");
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+/// What a miss costs beside the bare client's own GET, at the same time; nothing rests on it.
+#[tokio::test]
+async fn a_miss_costs_what_it_costs() {
+    let cloud = AwsCloud::start().await;
+    let (id, secret) = cloud.reader();
+    let bare = AmazonS3Builder::new()
+        .with_bucket_name("docs")
+        .with_region(REGION)
+        .with_endpoint(cloud.url())
+        .with_allow_http(true)
+        .with_access_key_id(&id)
+        .with_secret_access_key(&secret)
+        .build()
+        .unwrap();
+    let [id, secret, token] = cloud.session();
+    let home = home(&cloud, "", "callboard: { cache: { freshFor: 1ms } }\n").await;
+    let home = home.set("AWS_ACCESS_KEY_ID", id).set("AWS_SECRET_ACCESS_KEY", secret).set("AWS_SESSION_TOKEN", token);
+    let service = Service::start(home).await;
+    until(async || service.readiness().await.0 == 200).await;
+    let (mut of_bare, mut of_misses) = (Vec::new(), Vec::new());
+    for number in 0..50 {
+        let start = Instant::now();
+        let path = ObjectPath::parse(format!("{SITE}/{number}.html")).unwrap();
+        bare.get(&path).await.unwrap().bytes().await.unwrap();
+        of_bare.push(start.elapsed());
+        let start = Instant::now();
+        let answer = service.get(&format!("{number}.html")).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        answer.bytes().await.unwrap();
+        of_misses.push(start.elapsed());
+    }
+    of_bare.sort_unstable();
+    of_misses.sort_unstable();
+    let (bare, miss) = (of_bare[25], of_misses[25]);
+    println!("S3: a miss {miss:?}, a bare GET {bare:?}: {:.2}", miss.as_secs_f64() / bare.as_secs_f64());
 }

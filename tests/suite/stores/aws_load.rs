@@ -36,7 +36,7 @@ async fn load(service: &Service) -> Load {
 #[tokio::test]
 async fn a_credential_that_lasts_seconds_is_renewed_behind_readers_who_notice_nothing() {
     let cloud = AwsCloud::start().await;
-    cloud.lasting(Duration::from_secs(8));
+    cloud.lasting(Duration::from_secs(5));
     let service = service(&cloud).await;
     let load = load(&service).await;
     until(async || cloud.calls("sts") >= 5).await;
@@ -51,7 +51,7 @@ async fn a_credential_that_lasts_seconds_is_renewed_behind_readers_who_notice_no
 #[tokio::test]
 async fn pages_outlive_sts_and_the_credential_and_readiness_tells_until_both_are_back() {
     let cloud = AwsCloud::start().await;
-    cloud.lasting(Duration::from_secs(8));
+    cloud.lasting(Duration::from_secs(5));
     let service = service(&cloud).await;
     for (name, _) in pages().iter() {
         assert_eq!(service.status(name).await, 200);

@@ -70,6 +70,9 @@ struct Key {
 
 type Answer = Response<Full<Bytes>>;
 
+/// An answer, or a refusal.
+type Answered = Result<Answer, Box<Answer>>;
+
 impl AwsCloud {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -213,7 +216,7 @@ async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Answer {
             *state.calls.entry(service).or_default() += 1;
             answer
         }
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 
@@ -258,11 +261,11 @@ impl State {
         Ok(key.clone())
     }
 
-    fn sts(&mut self, parts: &Parts, body: &[u8]) -> Result<Answer, Answer> {
+    fn sts(&mut self, parts: &Parts, body: &[u8]) -> Answered {
         let form: HashMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
         let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
         let refuse = |(status, code): (u16, &str)| {
-            plain(
+            refusal(
                 status,
                 format!(
                     "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>not for you</Message></Error>\
@@ -309,18 +312,18 @@ impl State {
         Ok(sts_answer(action, &found))
     }
 
-    fn container(&mut self, parts: &Parts) -> Result<Answer, Answer> {
+    fn container(&mut self, parts: &Parts) -> Answered {
         if header(parts, "authorization") != self.container_token {
-            return Err(plain(401, r#"{"code":"InvalidToken","message":"not the token"}"#));
+            return Err(refusal(401, r#"{"code":"InvalidToken","message":"not the token"}"#));
         }
         Ok(self.document())
     }
 
-    fn sso(&mut self, parts: &Parts) -> Result<Answer, Answer> {
+    fn sso(&mut self, parts: &Parts) -> Answered {
         let query = parts.uri.query().unwrap_or_default();
         let is_asked_well = query.contains("role_name=docs-reader") && query.contains(&format!("account_id={ACCOUNT}"));
         if header(parts, "x-amz-sso_bearer_token") != self.sso_token || !is_asked_well {
-            return Err(plain(
+            return Err(refusal(
                 401,
                 r#"{"__type":"UnauthorizedException","message":"Session token not found or invalid"}"#,
             ));
@@ -334,11 +337,11 @@ impl State {
     }
 
     /// The second version only: who has no token gets nothing.
-    fn metadata(&mut self, parts: &Parts) -> Result<Answer, Answer> {
+    fn metadata(&mut self, parts: &Parts) -> Answered {
         if parts.uri.path() == "/latest/api/token" {
             let ttl: u32 = header(parts, "x-aws-ec2-metadata-token-ttl-seconds").parse().unwrap_or_default();
             if parts.method != "PUT" || !(1..=21_600).contains(&ttl) || parts.headers.contains_key("x-forwarded-for") {
-                return Err(plain(400, "bad request"));
+                return Err(refusal(400, "bad request"));
             }
             self.metadata_token = Some(format!("metadata-{}", self.calls.len()));
             let token = self.metadata_token.clone().unwrap();
@@ -347,20 +350,20 @@ impl State {
             return Ok(answer);
         }
         if Some(header(parts, "x-aws-ec2-metadata-token")) != self.metadata_token.as_deref() {
-            return Err(plain(401, "unauthorized"));
+            return Err(refusal(401, "unauthorized"));
         }
         match parts.uri.path().strip_prefix("/latest/meta-data/iam/security-credentials/") {
             Some("") => Ok(plain(200, "docs-reader")),
             Some("docs-reader") => Ok(self.document()),
-            _ => Err(plain(404, "not found")),
+            _ => Err(refusal(404, "not found")),
         }
     }
 
-    fn s3(&mut self, parts: &Parts, body: &[u8]) -> Result<Answer, Answer> {
+    fn s3(&mut self, parts: &Parts, body: &[u8]) -> Answered {
         let refuse = |(status, code): (u16, &str)| {
             let body = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
             let body = if parts.method == "HEAD" { String::new() } else { body };
-            plain(status, body)
+            refusal(status, body)
         };
         let key = self.signer(parts, body, "s3").map_err(refuse)?;
         let path = parts.uri.path().strip_prefix("/docs").unwrap().trim_start_matches('/');
@@ -409,6 +412,10 @@ fn sts_answer(action: &str, found: &str) -> Answer {
 
 fn plain(status: u16, body: impl Into<Bytes>) -> Answer {
     Response::builder().status(status).body(Full::from(body.into())).unwrap()
+}
+
+fn refusal(status: u16, body: impl Into<Bytes>) -> Box<Answer> {
+    Box::new(plain(status, body))
 }
 
 fn header<'p>(parts: &'p Parts, name: &str) -> &'p str {

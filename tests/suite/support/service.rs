@@ -109,6 +109,12 @@ impl Service {
         self.client.get(format!("{}{name}", self.url())).bearer_auth(self.home.backstage.token())
     }
 
+    /// A file of another site.
+    pub fn get_of(&self, entity: &str, name: &str) -> RequestBuilder {
+        let url = format!("http://{}/static/docs/{entity}/{name}", self.address);
+        self.client.get(url).bearer_auth(self.home.backstage.token())
+    }
+
     pub async fn status(&self, name: &str) -> u16 {
         self.get(name).send().await.unwrap().status().as_u16()
     }
