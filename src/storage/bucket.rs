@@ -87,9 +87,9 @@ impl<C: ObjectStore + PaginatedListStore> Bucket<C> {
             self.refusals.listing_ended(page.as_ref().err().map(|error| error as _));
             match page {
                 // Listed in order, it would come before all that begin with its name.
-                Ok(page) => return page.result.objects.first().is_none_or(|first| first.location != *key),
+                Ok(page) if page.result.objects.first().is_some_and(|first| first.location == *key) => return false,
                 Err(error) if !blames_object(&error) => return false,
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
         let head = async |known: String| match Path::parse(known) {

@@ -36,7 +36,8 @@ pub enum Forbidden {
     Absent,
     /// By the configuration, a refusal never means absence.
     Denied,
-    /// It may be listed: what is refused is looked for in the listing.
+    /// It may be listed: what is refused is looked for in the listing, and taken to be absent where it is not there, as long
+    /// as what was read before can be read.
     Listed,
     /// It may not be listed: what is refused is taken to be absent as long as what was read before can be read.
     Compared,
@@ -105,7 +106,7 @@ impl Refusals {
             return;
         }
         let mut known = self.known();
-        if known.may_list == Some(true) || known.read.front().is_some_and(|last| last == key) {
+        if known.read.front().is_some_and(|last| last == key) {
             return;
         }
         known.read.retain(|other| folder(other) != folder(key));

@@ -78,6 +78,22 @@ async fn profiles_have_keys_or_a_role_that_another_profile_assumes() {
 }
 
 #[tokio::test]
+async fn the_region_may_stand_in_the_environment_or_the_profile() {
+    let cloud = AwsCloud::start().await;
+    let (id, secret) = cloud.reader();
+    let publisher = cloud.publisher("").replace(&format!("region: {REGION}, "), "");
+    let home = Home::new(&publisher, "").await;
+    let keys = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+    home.write(".aws/credentials", &keys);
+    let (said, is_content) = home.check().await;
+    assert!(!is_content && said.contains("SignatureDoesNotMatch"), "us-east-1 is not where it is: {said}");
+    home.write(".aws/config", &format!("[default]\nregion = {REGION}\n"));
+    finds(&home, "the profile of AWS_PROFILE").await;
+    home.write(".aws/config", "");
+    finds(&home.set("AWS_DEFAULT_REGION", REGION), "the profile of AWS_PROFILE").await;
+}
+
+#[tokio::test]
 async fn a_profile_may_name_a_web_identity_or_sso() {
     let cloud = AwsCloud::start().await;
     let home = home(&cloud, "", "aws: { mainAccount: { profile: docs } }\n").await;
@@ -257,6 +273,7 @@ async fn a_published_site_is_read_with_a_role_from_a_real_sts() {
         files += 1;
     }
     assert!(files > 200, "{files}");
+    s3.stop().await;
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

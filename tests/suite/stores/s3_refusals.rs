@@ -77,10 +77,14 @@ async fn where_listing_is_granted_for_a_prefix_what_is_refused_is_looked_for_in_
     let cloud = AwsCloud::start().await;
     cloud.hide_absence();
     let callboard = callboard(&cloud, "auto").await;
+    assert_eq!(status(&callboard, "2.html").await, 200);
     assert_eq!(status(&callboard, "absent.html").await, 404);
     assert_eq!(status(&callboard, "1.htm").await, 404, "others begin with its name");
+    cloud.refuse("1.html");
+    assert_eq!(status(&callboard, "1.html").await, 502, "it is listed, and others can be read");
     cloud.grant(false, true);
-    assert_eq!(status(&callboard, "1.html").await, 502);
+    assert_eq!(status(&callboard, "absent-too.html").await, 502);
+    assert_eq!(status(&callboard, "2.html").await, 200, "what is held is served");
 }
 
 #[tokio::test]

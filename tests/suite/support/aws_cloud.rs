@@ -47,6 +47,8 @@ struct State {
     /// Those that answer 503.
     down: BTreeSet<&'static str>,
     objects: BTreeMap<String, Bytes>,
+    /// Those of them that a policy of their own keeps from the reader.
+    withheld: BTreeSet<String>,
     /// What an owner of the bucket lets its reader do.
     may_list: bool,
     may_read: bool,
@@ -88,6 +90,7 @@ impl AwsCloud {
             calls: BTreeMap::new(),
             down: BTreeSet::new(),
             objects,
+            withheld: BTreeSet::new(),
             may_list: true,
             may_read: true,
             hides_absence: false,
@@ -172,6 +175,10 @@ impl AwsCloud {
     /// The agent of the container takes this token, and no other.
     pub fn take_container_token(&self, token: &str) {
         self.with(|state| state.container_token = token.to_owned());
+    }
+
+    pub fn refuse(&self, name: &str) {
+        self.with(|state| state.withheld.insert(format!("{SITE}/{name}")));
     }
 
     pub fn remove(&self, name: &str) {
@@ -376,7 +383,7 @@ impl State {
             let prefix = query.get("prefix").map(String::as_str).unwrap_or_default();
             return Ok(plain(200, self.listing(prefix)));
         }
-        if !key.is_reader || !self.may_read {
+        if !key.is_reader || !self.may_read || self.withheld.contains(path) {
             return Err(refuse((403, "AccessDenied")));
         }
         let Some(object) = self.objects.get(path) else {
