@@ -27,8 +27,8 @@ use crate::secret::Secret;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
 use crate::server::{Listener, Stop, Stopper, raise_open_files};
 use crate::storage::{
-    self, DocStore, LocalStore, Means, Options as StorageOptions, Origin, OriginOptions, Origins, StoreError,
-    StoreOptions,
+    self, DocStore, LocalStore, Means, Options as StorageOptions, Origin, OriginOptions, Origins, SftpStore,
+    StoreError, StoreOptions,
 };
 use crate::telemetry::{AccessLog, Instruments, ListenerName, OriginInstruments, Telemetry};
 use crate::trust::{self, Trust};
@@ -319,6 +319,8 @@ pub fn store(
     match &options.store {
         StoreOptions::Local { directory } => Ok(Arc::new(LocalStore::new(directory.clone()))),
         StoreOptions::S3(s3) => storage::s3(s3, &means).map_err(setup("the S3 client")),
+        StoreOptions::Sftp(sftp) => Ok(Arc::new(SftpStore::new(sftp.as_ref().clone(), means.timeout))),
+        StoreOptions::Swift(swift) => storage::swift(swift, &means).map_err(setup("the Swift client")),
         StoreOptions::Sample => Ok(Arc::new(sample::store())),
     }
 }

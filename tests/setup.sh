@@ -3,8 +3,10 @@
 #
 #   target/test-tools/venv/             Python with MkDocs, moto and boto3, from tests/rig/requirements.txt
 #   target/test-tools/sslyze/           Python with sslyze, from tests/rig/scanner-requirements.txt
+#   target/test-tools/openstack/        Python with Keystone and Swift, from tests/rig/openstack-requirements.txt
 #   target/test-tools/prometheus/       Debian's Prometheus, unpacked rather than installed: no service comes with it
 #   target/test-tools/redis/            Debian's Redis, likewise, with the libraries that it needs
+#   target/test-tools/openssh/          Debian's OpenSSH server, likewise, with its client's tools
 #   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json
 #
 # Run it as often as you like: what is there and up to date is left alone. It needs Debian or something like it, Python
@@ -97,6 +99,40 @@ RUN
   chmod +x "$folder/redis-server"
 }
 
+# Asked for what it does not know, it says how it is used, if it runs at all.
+openssh_runs() {
+  local told
+  told=$("$tools/openssh/run" usr/sbin/sshd -? 2>&1) || true
+  [[ $told == *"usage: sshd"* ]]
+}
+
+# The tests start it as root in namespaces of its own, where it finds its users; the machine's are left alone.
+install_openssh() {
+  local folder=$tools/openssh package
+  openssh_runs && return
+  command -v apt-get >/dev/null || fail "apt-get is missing, which would bring openssh-server"
+  say "unpacking Debian's OpenSSH into target/test-tools/openssh"
+  [ "$(id -u)" -ne 0 ] || quietly apt-get update
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  (cd "$folder" && quietly apt-get download openssh-server openssh-client libwrap0)
+  for package in "$folder"/*.deb; do
+    quietly dpkg --extract "$package" "$folder"
+  done
+  rm -f "$folder"/*.deb
+  cat >"$folder/run" <<'RUN'
+#!/bin/sh
+# run <program in this folder> [argument...]
+here=$(cd "$(dirname "$0")" && pwd)
+libraries=$(echo "$here"/usr/lib/*-linux-gnu "$here"/lib/*-linux-gnu | tr ' ' ':')
+export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+program=$here/$1
+shift
+exec "$program" "$@"
+RUN
+  chmod +x "$folder/run"
+}
+
 install_packages_from_pypi() {
   local wanted
   wanted=$(fingerprint cat "$rig/requirements.txt" "$rig/constraints.txt" <(python3 --version))
@@ -136,6 +172,20 @@ install_tls_tools() {
   fi
 }
 
+# In an environment of their own: what they want of other packages is not what the other rigs want.
+install_openstack() {
+  local wanted openstack=$tools/openstack
+  wanted=$(fingerprint cat "$rig/openstack-requirements.txt" <(python3 --version))
+  [ "$(cat "$openstack/.stamp" 2>/dev/null)" != "$wanted" ] || return 0
+  say "installing Keystone and Swift into target/test-tools/openstack"
+  rm -rf "$openstack"
+  quietly python3 -m venv "$openstack"
+  quietly "$openstack/bin/pip" install --disable-pip-version-check --no-input \
+    --requirement "$rig/openstack-requirements.txt"
+  quietly "$openstack/bin/pip" check
+  echo "$wanted" >"$openstack/.stamp"
+}
+
 install_node() {
   has_node && return
   say "installing Node from PyPI into target/test-tools/venv"
@@ -173,10 +223,14 @@ install_node
 install_packages_from_npm
 install_prometheus
 install_redis
+install_openssh
+install_openstack
 
 quietly "$venv/bin/mkdocs" --version
 quietly promtool --version
 PATH=$PATH:$tools/redis quietly redis-server --version
+openssh_runs || fail "target/test-tools/openssh does not run"
 quietly "$venv/bin/python" -c 'import boto3, moto.server'
 quietly "$tools/sslyze/bin/sslyze" --help
+quietly "$tools/openstack/bin/python" -c 'import keystone, swift.proxy.server'
 quietly "$backstage/node_modules/.bin/techdocs-cli" --version

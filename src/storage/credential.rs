@@ -1,8 +1,7 @@
 //! Credentials that expire: renewed ahead of time by a task of their own, and never inside a request.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -67,9 +66,9 @@ pub(super) enum IssueError {
 /// A client's own error, with all its causes, in words.
 pub(super) type Cause = Arc<str>;
 
-#[expect(dead_code, reason = "the stores that need it come next")]
 impl IssueError {
     /// Wraps an error that means that there will be no credential until somebody changes something.
+    #[expect(dead_code, reason = "the clouds' own chains need it, and come next")]
     pub(super) fn refused(cause: &(dyn std::error::Error + 'static)) -> Self {
         Self::Refused(chain(cause).to_string().into())
     }
@@ -77,6 +76,14 @@ impl IssueError {
     /// Wraps an error that may pass.
     pub(super) fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Self {
         Self::Unavailable(chain(cause).to_string().into())
+    }
+
+    /// What it means for whoever wanted to read.
+    fn for_reader(&self) -> StoreError {
+        match self {
+            Self::Refused(cause) => StoreError::denied(&**cause),
+            Self::Unavailable(cause) => StoreError::unavailable(&**cause),
+        }
     }
 }
 
@@ -97,9 +104,15 @@ pub(super) trait Credential: fmt::Debug + Send + Sync {
 pub(super) struct Keeper<C> {
     held: watch::Receiver<Held<C>>,
     renew: Arc<Notify>,
-    created_at: Instant,
-    /// Milliseconds after that, when a refusal last had it renewed.
-    refused_at: AtomicU64,
+    refusal: Mutex<Refusal>,
+}
+
+/// The last time that storage's refusal had the credential renewed.
+#[derive(Debug, Default)]
+struct Refusal {
+    at: Option<Instant>,
+    /// The round that it brought about.
+    round: u64,
 }
 
 #[derive(Debug)]
@@ -107,6 +120,8 @@ struct Held<C> {
     lent: Option<Lent<C>>,
     /// Why there was none the last time that it was asked for.
     failure: Option<IssueError>,
+    /// How often it was asked for.
+    round: u64,
 }
 
 /// A credential as it is held: a clock that is set does not change how long it lasts.
@@ -120,13 +135,8 @@ struct Lent<C> {
 impl<C: Send + Sync + 'static> Keeper<C> {
     /// Asks `issuer` from now on for as long as this is held. It must be called inside a runtime.
     pub(super) fn start(issuer: impl Issuer<Credential = C>, instruments: Arc<OriginInstruments>) -> Arc<Self> {
-        let (sender, held) = watch::channel(Held { lent: None, failure: None });
-        let keeper = Arc::new(Self {
-            held,
-            renew: Arc::new(Notify::new()),
-            created_at: Instant::now(),
-            refused_at: AtomicU64::new(0),
-        });
+        let (sender, held) = watch::channel(Held { lent: None, failure: None, round: 0 });
+        let keeper = Arc::new(Self { held, renew: Arc::new(Notify::new()), refusal: Mutex::default() });
         let observed = Arc::downgrade(&keeper);
         instruments.observe_credential(move || observed.upgrade().and_then(|keeper| keeper.expires_in()));
         tokio::spawn(keep(issuer, sender, Arc::clone(&keeper.renew), instruments));
@@ -146,11 +156,42 @@ impl<C: Send + Sync + 'static> Keeper<C> {
             .map_err(|_| StoreError::Abandoned)?;
         match (&held.lent, &held.failure) {
             (Some(lent), _) if !lent.is_over() => Ok(Arc::clone(&lent.credential)),
-            (_, Some(IssueError::Refused(cause))) => Err(StoreError::denied(&**cause)),
             // An expired one is as good as none, whoever is to blame.
-            (_, Some(IssueError::Unavailable(cause))) => Err(StoreError::unavailable(&**cause)),
+            (_, Some(failure)) => Err(failure.for_reader()),
             (_, None) => Err(StoreError::unavailable("the credential has expired and is being renewed")),
         }
+    }
+
+    /// Another credential than `refused`, which storage does not take any more. However many ask, it is renewed once, and
+    /// they wait for that one time.
+    ///
+    /// # Errors
+    /// As for [`Keeper::current`]; [`StoreError::Denied`] also where it has just been renewed for that reason.
+    pub(super) async fn instead_of(&self, refused: &Arc<C>) -> Result<Arc<C>, StoreError> {
+        let current = self.current().await?;
+        if !Arc::ptr_eq(&current, refused) {
+            return Ok(current);
+        }
+        let round = self.renew_after_refusal();
+        let mut held = self.held.clone();
+        let failure =
+            held.wait_for(|held| held.round >= round).await.map_err(|_| StoreError::Abandoned)?.failure.clone();
+        let current = self.current().await?;
+        match failure {
+            _ if !Arc::ptr_eq(&current, refused) => Ok(current),
+            Some(failure) => Err(failure.for_reader()),
+            None => Err(StoreError::denied("storage refuses the credential, and refused the one before it")),
+        }
+    }
+
+    /// Has it renewed, unless a refusal has done so a short while ago; the round in which that was, or will be.
+    fn renew_after_refusal(&self) -> u64 {
+        let mut last = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.at.is_none_or(|at| at.elapsed() >= BETWEEN_REFUSALS) {
+            *last = Refusal { at: Some(Instant::now()), round: self.held.borrow().round + 1 };
+            self.renew.notify_one();
+        }
+        last.round
     }
 
     fn expires_in(&self) -> Option<Duration> {
@@ -161,15 +202,7 @@ impl<C: Send + Sync + 'static> Keeper<C> {
 
 impl<C: fmt::Debug + Send + Sync + 'static> Credential for Keeper<C> {
     fn was_refused(&self) {
-        // From one on, so that zero means never.
-        let now = u64::try_from(self.created_at.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        let spacing = BETWEEN_REFUSALS.as_millis() as u64;
-        let claimed = self.refused_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-            (last == 0 || now.saturating_sub(last) >= spacing).then_some(now)
-        });
-        if claimed.is_ok() {
-            self.renew.notify_one();
-        }
+        self.renew_after_refusal();
     }
 
     fn trouble(&self) -> Option<String> {
@@ -238,7 +271,7 @@ async fn keep<C: Send + Sync + 'static>(
                 let lent = Lent::new(issued, issuer.place());
                 let wait = lent.hold_for();
                 tell(&sender.borrow(), &lent, instruments.name());
-                sender.send_replace(Held { lent: Some(lent), failure: None });
+                sender.send_modify(|held| *held = Held { lent: Some(lent), failure: None, round: held.round + 1 });
                 pause = PAUSES.0;
                 wait
             }
@@ -248,7 +281,10 @@ async fn keep<C: Send + Sync + 'static>(
                     error = %failure,
                     "the credential for storage could not be had or renewed; it is tried again"
                 );
-                sender.send_modify(|held| held.failure = Some(failure));
+                sender.send_modify(|held| {
+                    held.failure = Some(failure);
+                    held.round += 1;
+                });
                 let wait = pause;
                 pause = (pause * 2).min(PAUSES.1);
                 wait

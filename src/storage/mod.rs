@@ -15,7 +15,9 @@ mod reader;
 mod rest;
 mod s3;
 mod scope;
+mod sftp;
 mod standing;
+mod swift;
 mod traced;
 mod whole;
 
@@ -42,7 +44,9 @@ pub use origins::{Origin, Origins, Wanted};
 pub use reader::{Contact, Reader};
 pub use s3::{AwsCredentials, AwsKeys, AwsRole, s3};
 pub use scope::Scope;
+pub use sftp::{HostKey, HostKeyProblem, HostKeys, SftpCredentials, SftpOptions, SftpStore, UserKey, UserKeyProblem};
 pub use standing::Standing;
+pub use swift::swift;
 pub use whole::{Checksum, Whole};
 
 /// A store that documents are read from.

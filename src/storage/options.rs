@@ -8,6 +8,7 @@ use url::Url;
 
 use super::s3::AwsCredentials;
 use super::scope::Scope;
+use super::sftp::SftpOptions;
 use crate::breaker::Rules;
 use crate::docs::Layout;
 use crate::secret::Secret;
@@ -100,6 +101,10 @@ pub enum StoreOptions {
     },
     /// Amazon S3 or a server that speaks its protocol.
     S3(Box<S3Options>),
+    /// A folder on an SFTP server.
+    Sftp(Box<SftpOptions>),
+    /// OpenStack Swift.
+    Swift(Box<SwiftOptions>),
     /// The sample site inside the binary.
     Sample,
 }
@@ -110,6 +115,8 @@ impl StoreOptions {
         match self {
             Self::Local { .. } => "local",
             Self::S3(_) => "s3",
+            Self::Sftp(_) => "sftp",
+            Self::Swift(_) => "swift",
             Self::Sample => "sample",
         }
     }
@@ -122,6 +129,12 @@ impl StoreOptions {
                 let endpoint = s3.endpoint.as_ref().map(Url::as_str).unwrap_or_default();
                 format!("s3\0{endpoint}\0{}", s3.bucket)
             }
+            // Another user may see other files under the same path.
+            Self::Sftp(sftp) => format!("sftp\0{}\0{}\0{}\0{}", sftp.host, sftp.port, sftp.username, sftp.root),
+            Self::Swift(swift) => {
+                let region = swift.region.as_deref().unwrap_or_default();
+                format!("swift\0{}\0{region}\0{}", swift.place(), swift.container)
+            }
             Self::Sample => "sample".to_owned(),
         }
     }
@@ -130,7 +143,8 @@ impl StoreOptions {
     pub fn bucket(&self) -> Option<&str> {
         match self {
             Self::S3(options) => Some(&options.bucket),
-            Self::Local { .. } | Self::Sample => None,
+            Self::Swift(options) => Some(&options.container),
+            Self::Local { .. } | Self::Sftp(_) | Self::Sample => None,
         }
     }
 }
@@ -144,6 +158,11 @@ impl fmt::Display for StoreOptions {
                 write!(f, "S3 bucket {}", s3.bucket)?;
                 s3.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, " at {endpoint}"))
             }
+            Self::Sftp(sftp) => {
+                let SftpOptions { host, port, username, root, .. } = &**sftp;
+                write!(f, "SFTP folder {root:?} of {username} at {host}:{port}")
+            }
+            Self::Swift(swift) => write!(f, "Swift container {} at {}", swift.container, swift.place()),
             Self::Sample => f.write_str("the sample site"),
         }
     }
@@ -179,4 +198,28 @@ pub enum ForbiddenIsAbsent {
     Always,
     /// Never.
     Never,
+}
+
+/// `techdocs.publisher.openStackSwift`.
+#[derive(Debug, Clone)]
+pub struct SwiftOptions {
+    /// `containerName`.
+    pub container: String,
+    /// `authUrl` of Keystone v3, with `/v3` at its end or without.
+    pub auth_url: Url,
+    /// `swiftUrl`, up to the account; `None` leaves it to Keystone's catalog.
+    pub swift_url: Option<Url>,
+    /// `region`, where the catalog has several.
+    pub region: Option<String>,
+    /// `credentials.id` of an application credential.
+    pub credential_id: String,
+    /// `credentials.secret`.
+    pub secret: Secret,
+}
+
+impl SwiftOptions {
+    /// The address that tells best where the container is.
+    fn place(&self) -> &Url {
+        self.swift_url.as_ref().unwrap_or(&self.auth_url)
+    }
 }

@@ -37,3 +37,21 @@ impl HttpService for TracedService {
         answer
     }
 }
+
+/// Sends a request through a client that has no connector to stand below.
+pub(super) async fn send(
+    client: &reqwest::Client,
+    mut request: http::Request<Vec<u8>>,
+) -> reqwest::Result<reqwest::Response> {
+    let span = Span::http_request(request.method(), request.uri());
+    let asking = async {
+        inject(request.headers_mut());
+        client.execute(request.try_into()?).await
+    };
+    let answer = span.scope().run(asking).await;
+    match &answer {
+        Ok(answer) => span.answered(answer.status()),
+        Err(_) => span.fail("connection"),
+    }
+    answer
+}

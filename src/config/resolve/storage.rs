@@ -104,6 +104,7 @@ fn read_only_origin(reader: &mut Reader<'_>, loaded: &Loaded, case_sensitive_tri
     } else {
         publisher::read(reader, loaded, PUBLISHER)
     };
+    let case_sensitive_triplet = case_sensitive_triplet || is_as_spelled(&store);
     let layout = Layout { root_path, case_sensitive_triplet };
     OriginOptions { layout, ..OriginOptions::new(ONLY_ORIGIN, store) }
 }
@@ -115,7 +116,7 @@ fn read_origin(reader: &mut Reader<'_>, loaded: &Loaded, item: &str, legacy: boo
     let base = if reader.has(&own) { &own } else { PUBLISHER };
     let (store, root_path) = publisher::read(reader, loaded, base);
     let legacy_key = format!("{item}.legacyUseCaseSensitiveTripletPaths");
-    let case_sensitive_triplet = reader.or(&legacy_key, &FLAG, legacy);
+    let case_sensitive_triplet = reader.or(&legacy_key, &FLAG, legacy || is_as_spelled(&store));
     let scope = read_scope(reader, &format!("{item}.match"));
     OriginOptions {
         layout: Layout { root_path, case_sensitive_triplet },
@@ -123,6 +124,13 @@ fn read_origin(reader: &mut Reader<'_>, loaded: &Loaded, item: &str, legacy: boo
         falls_through: reader.or(&format!("{item}.fallThrough"), &FLAG, false),
         ..OriginOptions::new(&name.unwrap_or_default(), store)
     }
+}
+
+/// Whether Backstage's publisher spells entities in this store as the catalog has them, and its reader as the request does,
+/// whatever the key says: the one for Swift never lower-cases (`@backstage/plugin-techdocs-node`,
+/// `src/stages/publish/openStackSwift.ts`).
+fn is_as_spelled(store: &StoreOptions) -> bool {
+    matches!(store, StoreOptions::Swift(_))
 }
 
 /// Which sites an origin may hold.

@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::time::advance;
 
 use super::*;
@@ -140,4 +140,67 @@ async fn nobody_is_asked_any_more_once_it_is_dropped() {
     pass(100).await;
     assert_eq!(issuer.asked(), 1);
     assert_eq!(Arc::strong_count(&issuer.asked), 1, "its task has ended");
+}
+
+/// Gives out numbers, and from one on no more.
+#[derive(Debug)]
+struct Numbers {
+    last: Arc<AtomicUsize>,
+    ends_with: usize,
+}
+
+#[async_trait]
+impl Issuer for Numbers {
+    type Credential = usize;
+
+    async fn issue(&self) -> Result<Issued<usize>, IssueError> {
+        let number = self.last.fetch_add(1, Ordering::SeqCst) + 1;
+        tokio::task::yield_now().await;
+        if number > self.ends_with {
+            return Err(IssueError::Refused("no more numbers".into()));
+        }
+        Ok(Issued { credential: Arc::new(number), expires_at: None })
+    }
+}
+
+/// A keeper of numbers, and how many were asked for.
+fn keeper_of_numbers(ends_with: usize) -> (Arc<Keeper<usize>>, Arc<AtomicUsize>) {
+    let last = Arc::<AtomicUsize>::default();
+    let instruments = Arc::new(Instruments::new().unwrap().origin("docs", &StoreError::RESULTS));
+    (Keeper::start(Numbers { last: Arc::clone(&last), ends_with }, instruments), last)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_refusals_is_one_renewal_and_everyone_gets_what_it_brought() {
+    let (keeper, asked) = keeper_of_numbers(9);
+    let first = keeper.current().await.unwrap();
+    let others = join_all((0..100).map(|_| keeper.instead_of(&first))).await;
+    assert!(others.into_iter().all(|other| *other.unwrap() == 2));
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    // Whoever still has the first one finds the second.
+    assert_eq!(*keeper.instead_of(&first).await.unwrap(), 2);
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_again_at_once_is_a_denial_and_is_renewed_again_only_later() {
+    let (keeper, asked) = keeper_of_numbers(9);
+    let first = keeper.current().await.unwrap();
+    let second = keeper.instead_of(&first).await.unwrap();
+    for _ in 0..100 {
+        assert!(matches!(keeper.instead_of(&second).await, Err(StoreError::Denied(_))));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    tokio::time::advance(BETWEEN_REFUSALS).await;
+    assert_eq!(*keeper.instead_of(&second).await.unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_renewal_fails_readers_are_told_why() {
+    let (keeper, _) = keeper_of_numbers(1);
+    let first = keeper.current().await.unwrap();
+    let Err(StoreError::Denied(cause)) = keeper.instead_of(&first).await else { panic!("there is another") };
+    assert_eq!(cause.to_string(), "no more numbers");
+    // Storage may take it elsewhere still: it is not over.
+    assert_eq!(keeper.current().await.unwrap(), first);
 }

@@ -271,7 +271,9 @@ pub async fn bears_bad_networks(store: Arc<dyn DocStore>, relay: &Relay, timeout
 /// How many connections a Callboard with this publisher section holds at most while it is asked for 200 pages at once
 /// that it does not have, all of which it gives. The server must be reached through `relay`.
 pub async fn connections_for_many_misses(publisher: &str, relay: &Relay) -> usize {
-    let callboard = Callboard::told(Told { publisher: Some(publisher.to_owned()), ..Told::default() }).await;
+    // However long it takes: some of these servers do one thing at a time.
+    let section = "  storage: { timeout: 60s, queueTimeout: 60s }\n";
+    let callboard = Callboard::told(Told { section, publisher: Some(publisher.to_owned()), ..Told::default() }).await;
     relay.set(Way::Slow(Duration::from_millis(50)));
     let read = async |number| {
         let answer = callboard.get(&format!("/static/docs/{SHOP}/many/{number}.html")).send().await.unwrap();

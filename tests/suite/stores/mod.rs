@@ -6,3 +6,5 @@ mod contract;
 mod local;
 mod s3;
 mod s3_refusals;
+mod sftp;
+mod swift;

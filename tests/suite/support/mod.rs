@@ -7,6 +7,7 @@ pub mod backstage;
 pub mod bucket;
 pub mod h2;
 pub mod load;
+pub mod openstack;
 pub mod otlp;
 pub mod pki;
 pub mod program;
@@ -17,6 +18,7 @@ pub mod scripted;
 pub mod servers;
 pub mod service;
 pub mod sigv4;
+pub mod sshd;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -196,8 +198,8 @@ fn shop() -> TempDir {
     folder
 }
 
-/// When the files of [`shop`] were written: long ago, as the files of a site usually were.
-fn long_ago() -> SystemTime {
+/// When most files of the tests were written: long ago, as the files of a site usually were.
+pub fn long_ago() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
@@ -205,5 +207,10 @@ fn write(site: &Path, path: &str, contents: &str) {
     let path = site.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, contents).unwrap();
-    std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago()).unwrap();
+    age(&path);
+}
+
+/// Makes a file look as if it was written long ago.
+pub fn age(path: &Path) {
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(long_ago()).unwrap();
 }

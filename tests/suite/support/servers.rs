@@ -44,6 +44,13 @@ impl Server {
         Self::spawn(command).await
     }
 
+    /// Keystone and Swift; told `--publish`, with the same sites published to them.
+    pub async fn openstack(options: &[&str]) -> Self {
+        let mut command = Command::new(tools().join("openstack/bin/python"));
+        command.arg(tests().join("rig/swift_rig.py")).args(options);
+        Self::spawn(command).await
+    }
+
     /// Says a line to it.
     pub async fn tell(&mut self, line: &str) {
         let input = self.process.stdin.as_mut().unwrap();

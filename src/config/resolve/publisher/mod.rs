@@ -3,6 +3,8 @@
 mod aws;
 mod local;
 mod s3;
+mod sftp;
+mod swift;
 
 use crate::config::formats::TEXT;
 use crate::config::layers::Loaded;
@@ -11,9 +13,9 @@ use crate::config::unknown::nearest;
 use crate::storage::StoreOptions;
 
 /// Types of publisher: those of Backstage, and our `sftp`.
-const TYPES: [&str; 2] = ["local", "awsS3"];
+const TYPES: [&str; 4] = ["local", "awsS3", "openStackSwift", "sftp"];
 /// Those that a later version will read from.
-const LATER: [&str; 4] = ["googleGcs", "azureBlobStorage", "openStackSwift", "sftp"];
+const LATER: [&str; 2] = ["googleGcs", "azureBlobStorage"];
 
 /// The store that the publisher described at `base` writes to, and the path in it under which the sites are.
 pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (StoreOptions, String) {
@@ -23,6 +25,10 @@ pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (Sto
     let store = match kind.as_str() {
         "local" => local::read(reader, loaded, &section),
         "awsS3" => StoreOptions::S3(Box::new(s3::read(reader, loaded, &section))),
+        "sftp" => StoreOptions::Sftp(Box::new(sftp::read(reader, loaded, &section))),
+        "openStackSwift" => swift::read(reader, &section)
+            // Whatever is missing is a problem already.
+            .map_or(StoreOptions::Sample, |options| StoreOptions::Swift(Box::new(options))),
         later if LATER.contains(&later) => {
             let message = format!("{later} is not supported by this version yet; supported: {}", TYPES.join(", "));
             reader.wrong(&type_key, message);

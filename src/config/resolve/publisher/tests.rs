@@ -56,7 +56,7 @@ fn a_publisher_that_is_not_supported_yet_says_so() {
         assert_eq!(
             told,
             [format!(
-                "techdocs.publisher.type (app-config.yaml:1): {kind} is not supported by this version yet; supported: local, awsS3"
+                "techdocs.publisher.type (app-config.yaml:1): {kind} is not supported by this version yet; supported: local, awsS3, openStackSwift, sftp"
             )]
         );
     }
@@ -112,4 +112,45 @@ fn what_a_refusal_means_is_decided_or_left_to_be_found_out() {
     assert_eq!(rule("true").unwrap(), ForbiddenIsAbsent::Always);
     assert_eq!(rule("false").unwrap(), ForbiddenIsAbsent::Never);
     assert!(rule("maybe").unwrap_err().to_string().contains("auto, or true or false"));
+}
+
+const SWIFT: &str = "containerName: docs, authUrl: 'https://keystone:5000/v3', credentials: {id: abc, secret: sshhh}";
+
+fn swift(text: &str) -> String {
+    format!("techdocs: {{publisher: {{type: openStackSwift, openStackSwift: {{{text}}}}}}}")
+}
+
+#[test]
+fn every_setting_of_swift_arrives() {
+    let more = ", swiftUrl: 'https://swift/v1/AUTH_a', region: north, bucketRootPath: /a/b/";
+    let configuration = resolved(&swift(&format!("{SWIFT}{more}"))).unwrap();
+    let origin = &configuration.resolved.storage.origins[0];
+    let StoreOptions::Swift(swift) = &origin.store else { panic!("Swift") };
+    assert_eq!((swift.container.as_str(), swift.credential_id.as_str()), ("docs", "abc"));
+    assert_eq!(swift.auth_url.as_str(), "https://keystone:5000/v3");
+    assert_eq!(swift.swift_url.as_ref().map(url::Url::as_str), Some("https://swift/v1/AUTH_a"));
+    assert_eq!(swift.region.as_deref(), Some("north"));
+    assert_eq!(swift.secret.expose(), b"sshhh");
+    // As Backstage's own client for it reads: it never lower-cases.
+    assert_eq!((origin.layout.root_path.as_str(), origin.layout.case_sensitive_triplet), ("a/b", true));
+    let printed = format!("{configuration:?}{}", configuration.effective.to_yaml(true));
+    assert!(!printed.contains("sshhh"), "{printed}");
+}
+
+#[test]
+fn all_that_swift_needs_is_asked_for_at_once() {
+    let told = problems(&swift("swiftUrl: 'https://swift/v1/AUTH_a?x=1', credentials: {user: me}"));
+    for key in ["containerName", "authUrl", "swiftUrl", "credentials.id", "credentials.secret", "credentials.user"] {
+        let key = format!("techdocs.publisher.openStackSwift.{key}");
+        assert!(told.iter().any(|problem| problem.starts_with(&key)), "{key}: {told:#?}");
+    }
+    assert_eq!(told.len(), 6, "{told:#?}");
+}
+
+#[test]
+fn a_containers_name_is_one_segment() {
+    for name in ["docs/team", "..", "."] {
+        let told = problems(&swift(&SWIFT.replace("containerName: docs", &format!("containerName: {name}"))));
+        assert!(told[0].contains("is no container's name"), "{told:?}");
+    }
 }
