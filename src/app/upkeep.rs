@@ -50,6 +50,11 @@ fn tell(origin: &Origin, contact: Result<Contact, StoreError>) {
         Ok(Contact::Keys(keys)) if keys.is_empty() => {
             tracing::warn!(origin = origin.name(), "storage answers, but holds no site yet");
         }
+        Ok(Contact::Undecided) => tracing::warn!(
+            origin = origin.name(),
+            "storage knows the credential, but may not be listed: whether anything may be read shows with the first page, \
+             and until then what is absent is taken for refused. Grant listing, such as s3:ListBucket"
+        ),
         Ok(_) => {}
         Err(error @ StoreError::Denied(_)) => tracing::warn!(
             origin = origin.name(),

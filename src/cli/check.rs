@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Configuration, Resolved};
 use crate::docs::Locator;
 use crate::redis;
-use crate::storage::{Contact, StoreError};
+use crate::storage::{Contact, Forbidden, Origin, StoreError};
 use crate::telemetry::Instruments;
 
 /// Keys that are listed to find some sites: enough to show, not so many that a large bucket takes long.
@@ -20,6 +20,10 @@ const KEYS_LISTED: usize = 1000;
 
 /// How long to wait before Redis is asked again.
 const PING_PAUSE: Duration = Duration::from_millis(100);
+
+/// What there is to say where neither listing nor a missing object tells anything.
+const UNDECIDED: &str = "knows the credential, but may not be listed, and refuses what is absent as well: whether pages can be \
+                         read shows with the first one. Grant listing (s3:ListBucket)";
 
 /// Sites that are named.
 const SITES_SHOWN: usize = 3;
@@ -60,13 +64,41 @@ async fn check_storage(resolved: &Resolved, report: &mut Report) -> anyhow::Resu
     for (origin, options) in origins.iter().zip(&resolved.storage.origins) {
         let only = resolved.storage.origins.len() == 1;
         let place = if only { options.store.to_string() } else { format!("{}, {}", options.name, options.store) };
-        match origin.contact(KEYS_LISTED, &probe).await {
+        let contact = origin.contact(KEYS_LISTED, &probe).await;
+        check_credential(origin, &place, report);
+        match contact {
             Ok(Contact::Keys(keys)) => report.sites(&place, &keys),
             Ok(Contact::Unlistable) => report.good("storage", &format!("{place} answers; it may not be listed")),
+            Ok(Contact::Undecided) => report.warning("storage", &format!("{place} {UNDECIDED}")),
             Err(error) => report.bad("storage", &format!("{place}: {}", describe(error))),
+        }
+        if let Some(how) = how_absence_is_told(origin.forbidden()) {
+            report.good("missing pages", &format!("{place}: {how}"));
         }
     }
     Ok(())
+}
+
+/// Where the credential was found, or why there is none.
+fn check_credential(origin: &Origin, place: &str, report: &mut Report) {
+    match (origin.credential_trouble(), origin.credential_place()) {
+        (Some(trouble), _) => report.bad("credential", &format!("for {place}: {trouble}")),
+        (None, Some(found)) => report.good("credential", &format!("for {place}: {found}")),
+        (None, None) => {}
+    }
+}
+
+/// What was decided about refusals of single objects, and why; nothing where a refusal is a refusal.
+fn how_absence_is_told(forbidden: Forbidden) -> Option<&'static str> {
+    match forbidden {
+        Forbidden::Told | Forbidden::Listed => None,
+        Forbidden::Absent => Some("whatever is refused is 404, since callboard.storage.s3.forbiddenIsAbsent is true"),
+        Forbidden::Denied => Some("whatever is refused is 502, since callboard.storage.s3.forbiddenIsAbsent is false"),
+        Forbidden::Compared | Forbidden::Undecided => Some(
+            "since it may not be listed, what is refused is 404 as long as a page that was read before can still be read, \
+             and 502 until one has been (callboard.storage.s3.forbiddenIsAbsent is auto)",
+        ),
+    }
 }
 
 /// Whether Redis answers, where there is one. Without it everything is served all the same, so that it is a warning.

@@ -11,7 +11,8 @@ use object_store::path::Path;
 use object_store::{GetOptions as ClientGetOptions, ObjectStore, ObjectStoreExt};
 
 use super::credential::Credential;
-use super::{Checksum, DocStore, GetOptions, Object, ObjectMeta, StoreError};
+use super::forbidden::{Refusals, blames_credential, blames_object};
+use super::{Checksum, DocStore, Forbidden, ForbiddenIsAbsent, GetOptions, Object, ObjectMeta, StoreError};
 use crate::chain::chain;
 use crate::docs::ObjectName;
 use crate::http::etag::ETag;
@@ -28,15 +29,19 @@ const MISSING_BUCKET: [&str; 3] =
 #[derive(Debug)]
 pub(super) struct Bucket<C> {
     client: C,
-    forbidden_is_absent: bool,
+    refusals: Refusals,
     credential: Option<Arc<dyn Credential>>,
 }
 
 impl<C> Bucket<C> {
-    /// The bucket that `client` reads. With `forbidden_is_absent`, 403 for a key means that it is absent, as some clouds
-    /// answer where listing is not granted. `credential` is what the client shows, where it is renewed.
-    pub(super) fn new(client: C, forbidden_is_absent: bool, credential: Option<Arc<dyn Credential>>) -> Self {
-        Self { client, forbidden_is_absent, credential }
+    /// The bucket that `client` reads. `forbidden_is_absent` says what 403 for a key means, which is how some clouds answer
+    /// for absent keys where listing is not granted. `credential` is what the client shows, where it is renewed.
+    pub(super) fn new(
+        client: C,
+        forbidden_is_absent: ForbiddenIsAbsent,
+        credential: Option<Arc<dyn Credential>>,
+    ) -> Self {
+        Self { client, refusals: Refusals::new(forbidden_is_absent), credential }
     }
 
     fn error(&self, error: object_store::Error) -> StoreError {
@@ -47,7 +52,6 @@ impl<C> Bucket<C> {
             NotFound { .. } => StoreError::Absent,
             NotModified { .. } => StoreError::NotModified,
             Precondition { .. } => StoreError::Changed,
-            PermissionDenied { .. } if self.forbidden_is_absent => StoreError::Absent,
             PermissionDenied { .. } | Unauthenticated { .. } => self.denied(error),
             // 429, 5xx and time-outs all arrive as `Generic`, and for a listing also a refusal.
             other if is_refusal(&other) => self.denied(other),
@@ -63,14 +67,61 @@ impl<C> Bucket<C> {
     }
 }
 
+impl<C: ObjectStore + PaginatedListStore> Bucket<C> {
+    /// What an error for one object means, for whose sake storage may be asked more.
+    async fn error_of(&self, key: &Path, error: object_store::Error) -> StoreError {
+        if !matches!(error, object_store::Error::PermissionDenied { .. }) {
+            return self.error(error);
+        }
+        let is_absent = match self.refusals.rule() {
+            ForbiddenIsAbsent::Never => false,
+            ForbiddenIsAbsent::Always => !blames_credential(&error),
+            ForbiddenIsAbsent::Auto => blames_object(&error) && self.is_absent(key).await,
+        };
+        if is_absent { StoreError::Absent } else { self.denied(error) }
+    }
+
+    /// Whether an object that is refused is not there at all.
+    async fn is_absent(&self, key: &Path) -> bool {
+        if self.refusals.verdict() == Forbidden::Listed {
+            let only = PaginatedListOptions { max_keys: Some(1), ..Default::default() };
+            let page = self.client.list_paginated(Some(key.as_ref()), only).await;
+            self.refusals.listing_ended(page.as_ref().err().map(|error| error as _));
+            match page {
+                // Listed in order, it would come before all that begin with its name.
+                Ok(page) if page.result.objects.first().is_some_and(|first| first.location == *key) => return false,
+                Err(error) if !blames_object(&error) => return false,
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let head = async |known: String| match Path::parse(known) {
+            Ok(known) => self.client.head(&known).await.is_ok(),
+            Err(_) => false,
+        };
+        self.refusals.can_still_read(head).await
+    }
+}
+
 #[async_trait]
 impl<C: ObjectStore + PaginatedListStore> DocStore for Bucket<C> {
     async fn stat(&self, name: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
-        let meta = self.client.head(&path(name)?).await.map_err(|error| self.error(error))?;
-        Ok(object_meta(&meta))
+        let path = path(name)?;
+        let found = match self.client.head(&path).await {
+            // A refusal of HEAD has no body that would say why.
+            Err(object_store::Error::PermissionDenied { .. }) => {
+                let first_byte = ClientGetOptions { range: Some((0..1).into()), ..Default::default() };
+                self.client.get_opts(&path, first_byte).await.map(|found| found.meta)
+            }
+            found => found,
+        };
+        match found {
+            Ok(meta) => Ok(object_meta(&meta)),
+            Err(error) => Err(self.error_of(&path, error).await),
+        }
     }
 
     async fn get(&self, name: &ObjectName<'_>, options: &GetOptions) -> Result<Object, StoreError> {
+        let path = path(name)?;
         let tag = |tag: &ETag| tag.as_str().to_owned();
         let options = ClientGetOptions {
             range: options.range.clone().map(Into::into),
@@ -78,7 +129,11 @@ impl<C: ObjectStore + PaginatedListStore> DocStore for Bucket<C> {
             if_match: options.if_match.as_ref().map(tag),
             ..ClientGetOptions::default()
         };
-        let found = self.client.get_opts(&path(name)?, options).await.map_err(|error| self.error(error))?;
+        let found = match self.client.get_opts(&path, options).await {
+            Ok(found) => found,
+            Err(error) => return Err(self.error_of(&path, error).await),
+        };
+        self.refusals.was_read(path.as_ref());
         let meta = object_meta(&found.meta);
         let body = found.into_stream().map_err(StoreError::unavailable);
         Ok(Object { meta, body: body.boxed() })
@@ -87,7 +142,9 @@ impl<C: ObjectStore + PaginatedListStore> DocStore for Bucket<C> {
     async fn list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
         let prefix = Path::parse(prefix).map_err(StoreError::unavailable)?;
         let keys = self.client.list(Some(&prefix)).take(limit).map_ok(|meta| meta.location.to_string());
-        keys.try_collect().await.map_err(|error| self.error(error))
+        let keys = keys.try_collect().await;
+        self.refusals.listing_ended(keys.as_ref().err().map(|error| error as _));
+        keys.map_err(|error| self.error(error))
     }
 
     async fn folders(&self, parent: &str, limit: usize) -> Result<Vec<String>, StoreError> {
@@ -113,8 +170,16 @@ impl<C: ObjectStore + PaginatedListStore> DocStore for Bucket<C> {
         meta.etag.as_ref().and_then(Checksum::from_tag)
     }
 
+    fn forbidden(&self) -> Forbidden {
+        self.refusals.verdict()
+    }
+
     fn credential_trouble(&self) -> Option<String> {
         self.credential.as_ref().and_then(|credential| credential.trouble())
+    }
+
+    fn credential_place(&self) -> Option<String> {
+        self.credential.as_ref().and_then(|credential| credential.place())
     }
 }
 

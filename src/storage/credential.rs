@@ -38,6 +38,11 @@ pub(super) trait Issuer: fmt::Debug + Send + Sync + 'static {
 
     /// A credential, newly asked for: whatever it is made from (files, other credentials) is read anew as well.
     async fn issue(&self) -> Result<Issued<Self::Credential>, IssueError>;
+
+    /// Where the last one was found, in words, where there is more than one place to look at.
+    fn place(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A credential and its end.
@@ -94,6 +99,9 @@ pub(super) trait Credential: fmt::Debug + Send + Sync {
 
     /// Why there is none that could be shown, where that is so.
     fn trouble(&self) -> Option<String>;
+
+    /// Where the one that is shown was found, in words, where it had to be looked for.
+    fn place(&self) -> Option<String>;
 }
 
 /// Holds the credential that an [`Issuer`] gave out last.
@@ -114,17 +122,25 @@ struct Refusal {
 
 #[derive(Debug)]
 struct Held<C> {
-    issued: Option<Issued<C>>,
+    lent: Option<Lent<C>>,
     /// Why there was none the last time that it was asked for.
     failure: Option<IssueError>,
     /// How often it was asked for.
     round: u64,
 }
 
+/// A credential as it is held: a clock that is set does not change how long it lasts.
+#[derive(Debug)]
+struct Lent<C> {
+    credential: Arc<C>,
+    ends_at: Option<Instant>,
+    place: Option<String>,
+}
+
 impl<C: Send + Sync + 'static> Keeper<C> {
     /// Asks `issuer` from now on for as long as this is held. It must be called inside a runtime.
     pub(super) fn start(issuer: impl Issuer<Credential = C>, instruments: Arc<OriginInstruments>) -> Arc<Self> {
-        let (sender, held) = watch::channel(Held { issued: None, failure: None, round: 0 });
+        let (sender, held) = watch::channel(Held { lent: None, failure: None, round: 0 });
         let keeper = Arc::new(Self { held, renew: Arc::new(Notify::new()), refusal: Mutex::default() });
         let observed = Arc::downgrade(&keeper);
         instruments.observe_credential(move || observed.upgrade().and_then(|keeper| keeper.expires_in()));
@@ -140,11 +156,11 @@ impl<C: Send + Sync + 'static> Keeper<C> {
     pub(super) async fn current(&self) -> Result<Arc<C>, StoreError> {
         let mut held = self.held.clone();
         let held = held
-            .wait_for(|held| held.issued.is_some() || held.failure.is_some())
+            .wait_for(|held| held.lent.is_some() || held.failure.is_some())
             .await
             .map_err(|_| StoreError::Abandoned)?;
-        match (&held.issued, &held.failure) {
-            (Some(issued), _) if !issued.is_over() => Ok(Arc::clone(&issued.credential)),
+        match (&held.lent, &held.failure) {
+            (Some(lent), _) if !lent.is_over() => Ok(Arc::clone(&lent.credential)),
             // An expired one is as good as none, whoever is to blame.
             (_, Some(failure)) => Err(failure.for_reader()),
             (_, None) => Err(StoreError::unavailable("the credential has expired and is being renewed")),
@@ -184,8 +200,8 @@ impl<C: Send + Sync + 'static> Keeper<C> {
     }
 
     fn expires_in(&self) -> Option<Duration> {
-        let expires_at = self.held.borrow().issued.as_ref()?.expires_at?;
-        Some(expires_at.duration_since(SystemTime::now()).unwrap_or_default())
+        let ends_at = self.held.borrow().lent.as_ref()?.ends_at?;
+        Some(ends_at.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -196,11 +212,15 @@ impl<C: fmt::Debug + Send + Sync + 'static> Credential for Keeper<C> {
 
     fn trouble(&self) -> Option<String> {
         let held = self.held.borrow();
-        match (&held.issued, &held.failure) {
-            (Some(issued), _) if !issued.is_over() => None,
+        match (&held.lent, &held.failure) {
+            (Some(lent), _) if !lent.is_over() => None,
             (_, Some(failure)) => Some(failure.to_string()),
             _ => None,
         }
+    }
+
+    fn place(&self) -> Option<String> {
+        self.held.borrow().lent.as_ref()?.place.clone()
     }
 }
 
@@ -216,15 +236,22 @@ impl<C: fmt::Debug + Send + Sync + 'static> CredentialProvider for Keeper<C> {
     }
 }
 
-impl<C> Issued<C> {
+impl<C> Lent<C> {
+    fn new(issued: Issued<C>, place: Option<String>) -> Self {
+        let left = issued.expires_at.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        // What lasts longer than can be reckoned has no end.
+        let ends_at = left.and_then(|left| Instant::now().checked_add(left));
+        Self { credential: issued.credential, ends_at, place }
+    }
+
     fn is_over(&self) -> bool {
-        self.expires_at.is_some_and(|expires_at| expires_at <= SystemTime::now())
+        self.ends_at.is_some_and(|ends_at| ends_at <= Instant::now())
     }
 
     /// How long it is held before the next one is asked for.
     fn hold_for(&self) -> Duration {
-        let Some(expires_at) = self.expires_at else { return HELD_WITHOUT_END };
-        let left = expires_at.duration_since(SystemTime::now()).unwrap_or_default();
+        let Some(ends_at) = self.ends_at else { return HELD_WITHOUT_END };
+        let left = ends_at.saturating_duration_since(Instant::now());
         // Replicas that were started together need not all ask together.
         left.mul_f64(USED_BEFORE_RENEWAL * rand::random_range(0.9..=1.)).clamp(PAUSES.0, LONGEST_HELD)
     }
@@ -237,18 +264,19 @@ async fn keep<C: Send + Sync + 'static>(
     instruments: Arc<OriginInstruments>,
 ) {
     let mut pause = PAUSES.0;
-    while !sender.is_closed() {
+    loop {
         let late = || IssueError::Unavailable(format!("no answer within {ISSUE_TIMEOUT:?}").into());
-        let issued = timeout(ISSUE_TIMEOUT, issuer.issue()).await.unwrap_or_else(|_| Err(late()));
+        let issued = tokio::select! {
+            issued = timeout(ISSUE_TIMEOUT, issuer.issue()) => issued.unwrap_or_else(|_| Err(late())),
+            () = sender.closed() => return,
+        };
         instruments.credential_renewed(issued.is_ok());
         let wait = match issued {
             Ok(issued) => {
-                let wait = issued.hold_for();
-                let failed_before = sender.borrow().failure.is_some();
-                sender.send_modify(|held| *held = Held { issued: Some(issued), failure: None, round: held.round + 1 });
-                if failed_before {
-                    tracing::info!(origin = instruments.name(), "there is a credential for storage again");
-                }
+                let lent = Lent::new(issued, issuer.place());
+                let wait = lent.hold_for();
+                tell(&sender.borrow(), &lent, instruments.name());
+                sender.send_modify(|held| *held = Held { lent: Some(lent), failure: None, round: held.round + 1 });
                 pause = PAUSES.0;
                 wait
             }
@@ -275,75 +303,16 @@ async fn keep<C: Send + Sync + 'static>(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use futures_util::future::join_all;
-
-    use super::*;
-    use crate::telemetry::Instruments;
-
-    /// Gives out numbers, and from one on no more.
-    #[derive(Debug)]
-    struct Numbers {
-        last: Arc<AtomicUsize>,
-        ends_with: usize,
+/// Tells of a credential where it is news: after a failure, and where it comes from another place than before.
+fn tell<C>(held: &Held<C>, new: &Lent<C>, origin: &str) {
+    if held.failure.is_some() {
+        tracing::info!(origin, "there is a credential for storage again");
     }
-
-    #[async_trait]
-    impl Issuer for Numbers {
-        type Credential = usize;
-
-        async fn issue(&self) -> Result<Issued<usize>, IssueError> {
-            let number = self.last.fetch_add(1, Ordering::SeqCst) + 1;
-            tokio::task::yield_now().await;
-            if number > self.ends_with {
-                return Err(IssueError::Refused("no more numbers".into()));
-            }
-            Ok(Issued { credential: Arc::new(number), expires_at: None })
-        }
-    }
-
-    /// A keeper of numbers, and how many were asked for.
-    fn keeper(ends_with: usize) -> (Arc<Keeper<usize>>, Arc<AtomicUsize>) {
-        let last = Arc::<AtomicUsize>::default();
-        let instruments = Arc::new(Instruments::new().unwrap().origin("docs", &StoreError::RESULTS));
-        (Keeper::start(Numbers { last: Arc::clone(&last), ends_with }, instruments), last)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_storm_of_refusals_is_one_renewal_and_everyone_gets_what_it_brought() {
-        let (keeper, asked) = keeper(9);
-        let first = keeper.current().await.unwrap();
-        let others = join_all((0..100).map(|_| keeper.instead_of(&first))).await;
-        assert!(others.into_iter().all(|other| *other.unwrap() == 2));
-        assert_eq!(asked.load(Ordering::SeqCst), 2);
-        // Whoever still has the first one finds the second.
-        assert_eq!(*keeper.instead_of(&first).await.unwrap(), 2);
-        assert_eq!(asked.load(Ordering::SeqCst), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_refused_again_at_once_is_a_denial_and_is_renewed_again_only_later() {
-        let (keeper, asked) = keeper(9);
-        let first = keeper.current().await.unwrap();
-        let second = keeper.instead_of(&first).await.unwrap();
-        for _ in 0..100 {
-            assert!(matches!(keeper.instead_of(&second).await, Err(StoreError::Denied(_))));
-        }
-        assert_eq!(asked.load(Ordering::SeqCst), 2);
-        tokio::time::advance(BETWEEN_REFUSALS).await;
-        assert_eq!(*keeper.instead_of(&second).await.unwrap(), 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_the_renewal_fails_readers_are_told_why() {
-        let (keeper, _) = keeper(1);
-        let first = keeper.current().await.unwrap();
-        let Err(StoreError::Denied(cause)) = keeper.instead_of(&first).await else { panic!("there is another") };
-        assert_eq!(cause.to_string(), "no more numbers");
-        // Storage may take it elsewhere still: it is not over.
-        assert_eq!(keeper.current().await.unwrap(), first);
+    let before = held.lent.as_ref().map(|lent| &lent.place);
+    if let Some(place) = new.place.as_ref().filter(|_| before != Some(&new.place)) {
+        tracing::info!(origin, place, "the credential for storage was found");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ mod bucket;
 mod credential;
 mod embedded;
 mod error;
+mod forbidden;
 mod gate;
 mod http;
 mod local;
@@ -38,11 +39,12 @@ use crate::trust::Trust;
 pub use azure::*;
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
+pub use forbidden::Forbidden;
 pub use local::LocalStore;
 pub use options::*;
 pub use origins::{Origin, Origins, Wanted};
 pub use reader::{Contact, Reader};
-pub use s3::s3;
+pub use s3::{AwsCredentials, AwsKeys, AwsRole, s3};
 pub use scope::Scope;
 pub use sftp::{HostKey, HostKeyProblem, HostKeys, SftpCredentials, SftpOptions, SftpStore, UserKey, UserKeyProblem};
 pub use standing::Standing;
@@ -71,6 +73,16 @@ pub trait DocStore: fmt::Debug + Send + Sync {
     /// not be renewed.
     fn credential_trouble(&self) -> Option<String> {
         None
+    }
+
+    /// Where the credential that it shows was found, in words, where it had to be looked for.
+    fn credential_place(&self) -> Option<String> {
+        None
+    }
+
+    /// How it tells an object that is absent from one that it may not read.
+    fn forbidden(&self) -> Forbidden {
+        Forbidden::Told
     }
 
     /// What the object's whole body ought to hash to, where the store tells. It may be mistaken: see [`Reader::fetch`].

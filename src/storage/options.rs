@@ -7,6 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::AzureOptions;
+use super::s3::AwsCredentials;
 use super::scope::Scope;
 use super::sftp::SftpOptions;
 use crate::breaker::Rules;
@@ -179,29 +180,31 @@ impl fmt::Display for StoreOptions {
 pub struct S3Options {
     /// `bucketName`.
     pub bucket: String,
-    /// `region`; `None` leaves it to `AWS_REGION` or `us-east-1`.
+    /// `region`, or what the environment says of it; `None` leaves it to the profile, or else `us-east-1`.
     pub region: Option<String>,
     /// `endpoint` of a server that is not AWS.
     pub endpoint: Option<Url>,
     /// `s3ForcePathStyle`: the bucket in the path rather than in the host name.
     pub force_path_style: bool,
-    /// Static keys; `None` leaves it to the environment, web identity, container or instance metadata.
-    pub keys: Option<S3Keys>,
+    /// Where the credential comes from.
+    pub credentials: AwsCredentials,
     /// `httpsProxy`, a URL that may hold a password.
     pub proxy: Option<Secret>,
     /// `maxAttempts`: tries in all, the first included.
     pub max_attempts: usize,
     /// Whether 403 for a key means that it is absent, as AWS answers where ListBucket is not granted.
-    pub forbidden_is_absent: bool,
+    pub forbidden_is_absent: ForbiddenIsAbsent,
 }
 
-/// A static key pair.
-#[derive(Debug, Clone)]
-pub struct S3Keys {
-    /// `credentials.accessKeyId`.
-    pub access_key_id: String,
-    /// `credentials.secretAccessKey`.
-    pub secret_access_key: Secret,
+/// Whether a refusal of one object means that the object is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForbiddenIsAbsent {
+    /// Where that can be told.
+    Auto,
+    /// Always, unless it is the credential itself that is refused.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// `techdocs.publisher.openStackSwift`.

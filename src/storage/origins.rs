@@ -12,7 +12,8 @@ use futures_util::future::BoxFuture;
 use moka::sync::Cache;
 
 use super::{
-    Contact, DocStore, GetOptions, Object, ObjectMeta, OriginOptions, Reader, Scope, Standing, StoreError, Whole,
+    Contact, DocStore, Forbidden, GetOptions, Object, ObjectMeta, OriginOptions, Reader, Scope, Standing, StoreError,
+    Whole,
 };
 use crate::chain::chain;
 use crate::clock::{Clock, Timestamp};
@@ -93,6 +94,16 @@ impl Origin {
         self.reader.credential_trouble()
     }
 
+    /// Where the store's credential was found, in words, where it had to be looked for.
+    pub fn credential_place(&self) -> Option<String> {
+        self.reader.credential_place()
+    }
+
+    /// How the store tells an object that is absent from one that it may not read.
+    pub fn forbidden(&self) -> Forbidden {
+        self.reader.forbidden()
+    }
+
     /// Looks whether the store can be read at all: lists at most `limit` objects below its root path or, where that is
     /// refused, asks for `probe`, which need not exist. What is listed is named as seen from the root path.
     ///
@@ -108,7 +119,7 @@ impl Origin {
                 let seen = names.iter().filter_map(|name| self.layout.seen_from_root(name));
                 Contact::Keys(seen.map(str::to_owned).collect())
             }
-            Contact::Unlistable => Contact::Unlistable,
+            unlistable => unlistable,
         })
     }
 

@@ -13,7 +13,7 @@ use super::gate::Gate;
 use super::rest::Rest;
 use super::standing::Standing;
 use super::whole::{Whole, WholeReads};
-use super::{DocStore, GetOptions, Object, ObjectMeta, OriginOptions, StoreError, StoreOptions};
+use super::{DocStore, Forbidden, GetOptions, Object, ObjectMeta, OriginOptions, StoreError, StoreOptions};
 use crate::docs::ObjectName;
 use crate::http::etag::ETag;
 use crate::telemetry::{Kind, OriginInstruments, Span, StorageOperation};
@@ -50,6 +50,9 @@ pub enum Contact {
     Keys(Vec<String>),
     /// It may not be listed, but says of an object whether it is there.
     Unlistable,
+    /// It may not be listed, and refuses what need not exist, as it does with all that is absent: it knows the credential,
+    /// and whether anything may be read with it shows with the first object that is.
+    Undecided,
 }
 
 /// On whose behalf an operation runs, which decides what it may wait for.
@@ -203,6 +206,11 @@ impl Reader {
         let stat = self.store.stat(probe);
         match self.operate(self.enter(Sake::Reader), StorageOperation::Stat, probe.as_str(), stat).await {
             Ok(_) | Err(StoreError::Absent) => Ok(Contact::Unlistable),
+            Err(StoreError::Denied(_)) if self.store.forbidden() == Forbidden::Undecided => {
+                // Who is known and refused has had an answer; a credential that is not good for anything gets another.
+                self.standing.learn(None);
+                Ok(Contact::Undecided)
+            }
             // The first refusal says more: a HEAD is answered without a body.
             Err(StoreError::Denied(_)) => Err(StoreError::Denied(refusal)),
             Err(error) => Err(error),
@@ -228,6 +236,16 @@ impl Reader {
     /// Why the store's credential can't even be shown, where that is known without asking.
     pub fn credential_trouble(&self) -> Option<String> {
         self.store.credential_trouble()
+    }
+
+    /// Where the store's credential was found, in words, where it had to be looked for.
+    pub fn credential_place(&self) -> Option<String> {
+        self.store.credential_place()
+    }
+
+    /// How the store tells an object that is absent from one that it may not read.
+    pub fn forbidden(&self) -> Forbidden {
+        self.store.forbidden()
     }
 
     /// Does `work` once it has its place, measured, within its time, and not at all while storage rests. The place comes

@@ -1,40 +1,59 @@
 //! Amazon S3 and servers that speak its protocol.
 
+mod chain;
+mod client;
+mod issuer;
+mod options;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use object_store::aws::AmazonS3Builder;
 use url::{Host, Url};
 
+use self::client::CredentialHttp;
+use self::issuer::{AwsIssuer, region};
 use super::bucket::Bucket;
+use super::credential::{Credential, Keeper};
 use super::http::{client_options, connector, retries};
 use super::{DocStore, Means, S3Options, StoreError};
 
-/// The bucket in `options`.
+pub use options::{AwsCredentials, AwsKeys, AwsRole};
+
+/// The bucket in `options`. It must be called inside a runtime.
 ///
 /// # Errors
 /// Where the client can't be built from these options; the text names what it misses.
 pub fn s3(options: &S3Options, means: &Means<'_>) -> Result<Arc<dyn DocStore>, StoreError> {
-    let builder = builder(options, means.timeout).with_http_connector(connector(means.trust));
+    let mut builder = builder(options, means.timeout).with_http_connector(connector(means.trust));
+    let mut credential: Option<Arc<dyn Credential>> = None;
+    if let AwsCredentials::Keys(keys) = &options.credentials {
+        builder = builder
+            .with_access_key_id(&keys.access_key_id)
+            .with_secret_access_key(String::from_utf8_lossy(keys.secret_access_key.expose()));
+    } else {
+        let http = CredentialHttp::new(means.trust, options.proxy.as_ref())?;
+        let issuer = AwsIssuer::new(options.credentials.clone(), http);
+        let keeper = Keeper::start(issuer, Arc::clone(means.instruments));
+        builder = builder.with_credentials(keeper.clone());
+        credential = Some(keeper);
+    }
     let client = builder.build().map_err(StoreError::unavailable)?;
-    Ok(Arc::new(Bucket::new(client, options.forbidden_is_absent, None)))
+    Ok(Arc::new(Bucket::new(client, options.forbidden_is_absent, credential)))
 }
 
 fn builder(options: &S3Options, timeout: Duration) -> AmazonS3Builder {
-    // Without static keys the client looks where AWS's own would: environment, web identity, container, instance.
-    let mut builder = match &options.keys {
-        Some(keys) => AmazonS3Builder::new()
-            .with_access_key_id(&keys.access_key_id)
-            .with_secret_access_key(String::from_utf8_lossy(keys.secret_access_key.expose())),
-        None => AmazonS3Builder::from_env(),
-    };
+    let mut builder = AmazonS3Builder::new();
     let mut client = client_options(timeout, options.proxy.as_ref());
     let bucket_in_host = bucket_goes_into_host(options);
     if let Some(endpoint) = &options.endpoint {
         client = client.with_allow_http(endpoint.scheme() == "http");
         builder = builder.with_endpoint(endpoint_url(endpoint, bucket_in_host.then_some(options.bucket.as_str())));
     }
-    if let Some(region) = &options.region {
+    // What the profile says stands in files, so that looking once is enough.
+    let of_profile = || region(None).now_or_never().flatten().map(|region| region.to_string());
+    if let Some(region) = options.region.clone().or_else(of_profile) {
         builder = builder.with_region(region);
     }
     builder
@@ -64,6 +83,7 @@ fn endpoint_url(endpoint: &Url, bucket: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::ForbiddenIsAbsent;
 
     fn options(bucket: &str, endpoint: Option<&str>, force_path_style: bool) -> S3Options {
         S3Options {
@@ -71,10 +91,10 @@ mod tests {
             region: None,
             endpoint: endpoint.map(|url| url.parse().unwrap()),
             force_path_style,
-            keys: None,
+            credentials: AwsCredentials::Chain { region: None },
             proxy: None,
             max_attempts: 3,
-            forbidden_is_absent: false,
+            forbidden_is_absent: ForbiddenIsAbsent::Never,
         }
     }
 

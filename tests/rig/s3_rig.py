@@ -47,6 +47,9 @@ BUCKET = "techdocs-storage"
 # Not us-east-1, which too many clients fall back to.
 REGION = "eu-central-1"
 
+# Reads as the reader does, once the assumer has assumed it. moto has one account.
+ROLE = "arn:aws:iam::123456789012:role/site-reader"
+
 # What each site is published as. The small one's name has capitals, which techdocs-cli lower-cases in the keys.
 SITES = {
     "large": "default/component/large-site",
@@ -164,23 +167,31 @@ def make_bucket_and_users(endpoint: str) -> dict[str, dict[str, str]]:
         Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
     bucket, objects = f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"
+    reading = [(READ_OBJECTS, [objects]), (READ_BUCKET, [bucket])]
     policies = {
         "writer": [(["s3:*"], [bucket, objects])],
-        "reader": [(READ_OBJECTS, [objects]), (READ_BUCKET, [bucket])],
+        "reader": reading,
+        # Reads nothing as itself.
+        "assumer": [(["sts:AssumeRole"], [ROLE])],
     }
     iam = client("iam", endpoint, anybody)
     users = {}
     for user, rules in policies.items():
-        statements = [{"Effect": "Allow", "Action": actions, "Resource": resources} for actions, resources in rules]
         iam.create_user(UserName=user)
-        iam.put_user_policy(
-            UserName=user,
-            PolicyName=user,
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
-        )
+        iam.put_user_policy(UserName=user, PolicyName=user, PolicyDocument=policy(rules))
         key = iam.create_access_key(UserName=user)["AccessKey"]
         users[user] = {"accessKeyId": key["AccessKeyId"], "secretAccessKey": key["SecretAccessKey"]}
+    trusting = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [trusting]})
+    name = ROLE.rpartition("/")[2]
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=policy(reading))
     return users
+
+
+def policy(rules: list[tuple[list[str], list[str]]]) -> str:
+    statements = [{"Effect": "Allow", "Action": actions, "Resource": resources} for actions, resources in rules]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
 def switch_checks_on(port: int) -> None:
@@ -286,6 +297,7 @@ def main() -> None:
         "bucket": BUCKET,
         "region": REGION,
         **users,
+        "role": ROLE,
         **described("large"),
         "small": described("small"),
         "admin": f"{endpoint}/moto-api",

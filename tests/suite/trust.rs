@@ -39,7 +39,7 @@ fn address(url: &str) -> SocketAddr {
 }
 
 /// A proxy that makes tunnels (RFC 9110 §9.3.6), and how many it has made.
-async fn proxy() -> (SocketAddr, Arc<AtomicUsize>) {
+pub async fn proxy() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let tunnels = Arc::new(AtomicUsize::new(0));
@@ -50,10 +50,12 @@ async fn proxy() -> (SocketAddr, Arc<AtomicUsize>) {
             tokio::spawn(async move {
                 let mut request = Vec::new();
                 while !request.ends_with(b"\r\n\r\n") {
-                    request.push(client.read_u8().await.unwrap());
+                    let Ok(byte) = client.read_u8().await else { return };
+                    request.push(byte);
                 }
                 let request = String::from_utf8(request).unwrap();
-                let target = request.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap();
+                let Some(target) = request.strip_prefix("CONNECT ") else { return };
+                let target = target.split(' ').next().unwrap();
                 let mut server = TcpStream::connect(target).await.unwrap();
                 client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
                 counter.fetch_add(1, Ordering::SeqCst);

@@ -4,7 +4,7 @@
 //! of all. Only `OTEL_SDK_DISABLED` switches everything off whatever is written.
 
 mod formats;
-mod variables;
+pub(super) mod variables;
 
 use std::time::Duration;
 

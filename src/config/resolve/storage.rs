@@ -3,16 +3,16 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::publisher;
 use crate::breaker::Rules;
-use crate::config::formats::{COUNT, DURATION, FLAG, TEXT, TEXTS};
+use crate::config::formats::{COUNT, DURATION, FLAG, Format, TEXT, TEXTS};
 use crate::config::layers::Loaded;
 use crate::config::reader::Reader;
-use crate::config::value::Origin as From;
+use crate::config::value::{Origin as From, Value};
 use crate::docs::{self, EntityRef, Layout};
-use crate::storage::{Bounds, Options, OriginOptions, Scope, StoreOptions};
+use crate::storage::{Bounds, ForbiddenIsAbsent, Options, OriginOptions, Scope, StoreOptions};
 
 /// What the store's own client may be told to wait or to hold: a misplaced unit is caught, a wish is not.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(600);
@@ -23,6 +23,22 @@ const PUBLISHER: &str = "techdocs.publisher";
 
 /// What the only origin is called, where there is no list of them.
 const ONLY_ORIGIN: &str = "techdocs";
+
+/// `forbiddenIsAbsent`.
+const FORBIDDEN: Format<ForbiddenIsAbsent> = Format {
+    what: "auto, true or false",
+    write: "auto, or true or false to decide it",
+    secret: false,
+    parse: |node| match &node.value {
+        Value::Text(text) if text == "auto" => Ok(ForbiddenIsAbsent::Auto),
+        _ => (FLAG.parse)(node).map(|flag| if flag { ForbiddenIsAbsent::Always } else { ForbiddenIsAbsent::Never }),
+    },
+    show: |rule| match rule {
+        ForbiddenIsAbsent::Auto => Json::from("auto"),
+        ForbiddenIsAbsent::Always => Json::from(true),
+        ForbiddenIsAbsent::Never => Json::from(false),
+    },
+};
 
 /// An origin, and the key that it stands at where it stands in a list.
 pub(super) struct Listed {
@@ -64,15 +80,16 @@ pub(super) fn is_sample(origins: &[Listed]) -> bool {
 pub(super) fn read(reader: &mut Reader<'_>, listed: Vec<Listed>) -> (docs::Options, Options) {
     const BASE: &str = "callboard.storage";
     let bounds = read_bounds(reader, BASE, &Bounds::default());
-    let forbidden_is_absent = reader.or(&format!("{BASE}.s3.forbiddenIsAbsent"), &FLAG, false);
     let azure = publisher::azure::read_ours(reader, BASE);
+    let forbidden_key = |base: &str| format!("{base}.s3.forbiddenIsAbsent");
+    let forbidden_is_absent = reader.or(&forbidden_key(BASE), &FORBIDDEN, ForbiddenIsAbsent::Auto);
     let mut origins = Vec::new();
     for Listed { mut options, key } in listed {
         let base = key.map(|key| format!("{key}.storage"));
         options.bounds = base.as_ref().map_or_else(|| bounds.clone(), |base| read_bounds(reader, base, &bounds));
         match (&mut options.store, base) {
             (StoreOptions::S3(s3), Some(base)) => {
-                s3.forbidden_is_absent = reader.or(&format!("{base}.s3.forbiddenIsAbsent"), &FLAG, forbidden_is_absent);
+                s3.forbidden_is_absent = reader.or(&forbidden_key(&base), &FORBIDDEN, forbidden_is_absent);
             }
             (StoreOptions::S3(s3), None) => s3.forbidden_is_absent = forbidden_is_absent,
             (StoreOptions::Azure(options), Some(base)) => {

@@ -17,7 +17,7 @@ use self::token::TokenIssuer;
 use super::bucket::Bucket;
 use super::credential::{Credential, Keeper};
 use super::http::{client_options, connector, retries};
-use super::{DocStore, Means, StoreError};
+use super::{DocStore, ForbiddenIsAbsent, Means, StoreError};
 
 pub use options::*;
 
@@ -54,7 +54,7 @@ pub fn azure(options: &AzureOptions, means: &Means<'_>) -> Result<Arc<dyn DocSto
         }
     };
     let client = builder.build().map_err(StoreError::unavailable)?;
-    Ok(Arc::new(Bucket::new(client, false, renewed)))
+    Ok(Arc::new(Bucket::new(client, ForbiddenIsAbsent::Never, renewed)))
 }
 
 /// A signature's parameters. A plus sign in them is one, whether or not it is encoded.

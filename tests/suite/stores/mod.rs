@@ -1,8 +1,11 @@
 //! Every kind of store, against real servers.
 
+mod aws;
+mod aws_load;
 mod azure;
 mod contract;
 mod local;
 mod s3;
+mod s3_refusals;
 mod sftp;
 mod swift;

@@ -2,6 +2,7 @@
 //! requests written by hand.
 
 pub mod ailing;
+pub mod aws_cloud;
 pub mod azure;
 pub mod backstage;
 pub mod bucket;
@@ -17,6 +18,8 @@ pub mod redis;
 pub mod relay;
 pub mod scripted;
 pub mod servers;
+pub mod service;
+pub mod sigv4;
 pub mod sshd;
 
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! OpenTelemetry's standard variables, read in the formats of keys.
+//! Standard variables of others, OpenTelemetry's above all, read in the formats of keys.
 
 use crate::config::Environment;
 use crate::config::formats::{Format, Wrong};
@@ -12,19 +12,24 @@ const UNREAD: [&str; 3] =
 
 /// The variables of the process.
 #[derive(Clone, Copy)]
-pub(super) struct Variables<'e>(pub(super) &'e Environment);
+pub(in crate::config::resolve) struct Variables<'e>(pub(in crate::config::resolve) &'e Environment);
 
 /// A value, and the variable that set it or the default.
 #[derive(Debug, Clone)]
-pub(super) struct Set<T> {
-    pub(super) value: T,
-    pub(super) origin: Origin,
+pub(in crate::config::resolve) struct Set<T> {
+    pub(in crate::config::resolve) value: T,
+    pub(in crate::config::resolve) origin: Origin,
 }
 
 impl Variables<'_> {
     /// What a variable says. One that is empty says nothing, as the specification has it; one that is wrong is a
     /// problem like any other.
-    pub(super) fn get<T>(self, reader: &mut Reader<'_>, name: &str, format: &Format<T>) -> Option<Set<T>> {
+    pub(in crate::config::resolve) fn get<T>(
+        self,
+        reader: &mut Reader<'_>,
+        name: &str,
+        format: &Format<T>,
+    ) -> Option<Set<T>> {
         let text = self.0.variables.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())?;
         let origin = Origin::Variable(name.into());
         let node = Node { value: Value::Text(text.to_owned()), origin: origin.clone() };

@@ -1,5 +1,6 @@
 //! `techdocs.publisher`, and its like in `callboard.origins`: one file for each type.
 
+mod aws;
 pub(super) mod azure;
 mod local;
 mod s3;
@@ -24,10 +25,10 @@ pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (Sto
     let section = format!("{base}.{kind}");
     let store = match kind.as_str() {
         "local" => local::read(reader, loaded, &section),
-        "awsS3" => StoreOptions::S3(Box::new(s3::read(reader, &section))),
         // What is missing is told.
         "azureBlobStorage" => azure::read(reader, loaded, &section)
             .map_or(StoreOptions::Sample, |options| StoreOptions::Azure(Box::new(options))),
+        "awsS3" => StoreOptions::S3(Box::new(s3::read(reader, loaded, &section))),
         "sftp" => StoreOptions::Sftp(Box::new(sftp::read(reader, loaded, &section))),
         "openStackSwift" => swift::read(reader, &section)
             // Whatever is missing is a problem already.

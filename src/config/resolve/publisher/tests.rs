@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::load;
 use crate::config::testing::{Folder, problems, resolved};
+use crate::storage::{AwsCredentials, ForbiddenIsAbsent};
 
 fn s3(text: &str) -> String {
     format!("techdocs: {{publisher: {{type: awsS3, awsS3: {{bucketName: docs{text}}}}}}}")
@@ -40,8 +41,9 @@ fn every_setting_of_s3_arrives() {
     let StoreOptions::S3(s3) = &configuration.resolved.storage.origins[0].store else { panic!("S3") };
     assert_eq!((s3.bucket.as_str(), s3.region.as_deref(), s3.max_attempts), ("docs", Some("eu-west-1"), 5));
     assert_eq!(s3.endpoint.as_ref().map(url::Url::as_str), Some("http://127.0.0.1:9000/"));
-    assert_eq!(s3.keys.as_ref().map(|keys| keys.secret_access_key.expose()), Some(b"sshhh".as_slice()));
-    assert!(s3.force_path_style && s3.proxy.is_some() && !s3.forbidden_is_absent);
+    let AwsCredentials::Keys(keys) = &s3.credentials else { panic!("{:?}", s3.credentials) };
+    assert_eq!((keys.access_key_id.as_str(), keys.secret_access_key.expose()), ("AK", b"sshhh".as_slice()));
+    assert!(s3.force_path_style && s3.proxy.is_some() && s3.forbidden_is_absent == ForbiddenIsAbsent::Auto);
     assert_eq!(configuration.resolved.storage.origins[0].layout.root_path, "a/b");
     let printed = format!("{configuration:?}{}", configuration.effective.to_yaml(true));
     assert!(!printed.contains("sshhh"), "{printed}");
@@ -77,17 +79,39 @@ fn half_a_key_pair_and_other_credentials_are_problems() {
         told[0].contains("accessKeyId (app-config.yaml:1): stands without secretAccessKey (the environment"),
         "{told:?}"
     );
-    let told = problems(&s3(", accountId: '1', credentials: {roleArn: 'arn:aws:iam::1:role/x', foo: 1}"));
-    assert_eq!(told.len(), 3, "{told:?}");
+    let told = problems(&s3(", credentials: {roleArn: 'arn:aws:iam::1:role/x', foo: 1}"));
+    assert_eq!(told.len(), 1, "{told:?}");
     let told = problems(&s3(", credentials: AK"));
     assert_eq!(told, ["techdocs.publisher.awsS3.credentials (app-config.yaml:1): is text: write a map of keys"]);
 }
 
 #[test]
-fn credentials_that_backstage_would_take_from_elsewhere_are_warned_of() {
-    let text = format!("{}\nintegrations: {{awsS3: [{{accessKeyId: A}}]}}", s3(""));
-    let warnings = resolved(&text).unwrap().warnings;
-    assert!(warnings.iter().any(|warning| warning.key == "integrations.awsS3"));
+fn the_endpoint_may_come_from_the_environment_as_for_the_sdk() {
+    let folder = Folder::new(&[("a.yaml", &s3(""))]);
+    let endpoint = |variables: &[(&str, &str)]| {
+        let configuration = load(&folder.sources(&["a.yaml"], variables)).unwrap().resolve()?;
+        let StoreOptions::S3(s3) = configuration.resolved.storage.origins[0].store.clone() else { panic!("S3") };
+        Ok::<_, crate::config::Problems>(s3.endpoint.map(String::from))
+    };
+    let all = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    let of_s3 = ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:2");
+    assert_eq!(endpoint(&[]).unwrap(), None);
+    assert_eq!(endpoint(&[all]).unwrap().as_deref(), Some("http://127.0.0.1:1/"));
+    assert_eq!(endpoint(&[all, of_s3]).unwrap().as_deref(), Some("http://127.0.0.1:2/"));
+    assert!(endpoint(&[("AWS_ENDPOINT_URL_S3", "nowhere")]).is_err());
+}
+
+#[test]
+fn what_a_refusal_means_is_decided_or_left_to_be_found_out() {
+    let rule = |text: &str| {
+        let text = format!("{}\ncallboard: {{storage: {{s3: {{forbiddenIsAbsent: {text}}}}}}}", s3(""));
+        let StoreOptions::S3(s3) = resolved(&text)?.resolved.storage.origins[0].store.clone() else { panic!("S3") };
+        Ok::<_, crate::config::Problems>(s3.forbidden_is_absent)
+    };
+    assert_eq!(rule("auto").unwrap(), ForbiddenIsAbsent::Auto);
+    assert_eq!(rule("true").unwrap(), ForbiddenIsAbsent::Always);
+    assert_eq!(rule("false").unwrap(), ForbiddenIsAbsent::Never);
+    assert!(rule("maybe").unwrap_err().to_string().contains("auto, or true or false"));
 }
 
 const SWIFT: &str = "containerName: docs, authUrl: 'https://keystone:5000/v3', credentials: {id: abc, secret: sshhh}";
