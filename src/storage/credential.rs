@@ -42,7 +42,6 @@ pub(super) trait Issuer: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A credential and its end.
-#[derive(Debug)]
 pub(super) struct Issued<C> {
     pub(super) credential: Arc<C>,
     pub(super) expires_at: Option<SystemTime>,
@@ -84,7 +83,6 @@ pub(super) trait Credential: fmt::Debug + Send + Sync {
 }
 
 /// Holds the credential that an [`Issuer`] gave out last.
-#[derive(Debug)]
 pub(super) struct Keeper<C> {
     held: watch::Receiver<Held<C>>,
     renew: Arc<Notify>,
@@ -93,7 +91,6 @@ pub(super) struct Keeper<C> {
     refused_at: AtomicU64,
 }
 
-#[derive(Debug)]
 struct Held<C> {
     issued: Option<Issued<C>>,
     /// Why there was none the last time that it was asked for.
@@ -142,7 +139,19 @@ impl<C: Send + Sync + 'static> Keeper<C> {
     }
 }
 
-impl<C: fmt::Debug + Send + Sync + 'static> Credential for Keeper<C> {
+/// Without the credential: some clients' own types would print it.
+impl<C> fmt::Debug for Keeper<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.held.borrow();
+        let expires_at = held.issued.as_ref().map(|issued| issued.expires_at);
+        f.debug_struct("Keeper")
+            .field("expires_at", &expires_at)
+            .field("failure", &held.failure)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Send + Sync + 'static> Credential for Keeper<C> {
     fn was_refused(&self) {
         // From one on, so that zero means never.
         let now = u64::try_from(self.created_at.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
