@@ -2,11 +2,11 @@
 
 mod body;
 mod bucket;
-#[expect(dead_code, reason = "the stores that need it come next")]
 mod credential;
 mod embedded;
 mod error;
 mod gate;
+mod gcs;
 mod http;
 mod local;
 mod options;
@@ -36,6 +36,7 @@ use crate::trust::Trust;
 
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
+pub use gcs::{AwsVariables, DefaultCredentials, GoogleCredentials, NotCredentials, gcs};
 pub use local::LocalStore;
 pub use options::*;
 pub use origins::{Origin, Origins, Wanted};

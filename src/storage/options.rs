@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::gcs::{DefaultCredentials, GoogleCredentials};
 use super::scope::Scope;
 use super::sftp::SftpOptions;
 use crate::breaker::Rules;
@@ -100,6 +101,8 @@ pub enum StoreOptions {
     },
     /// Amazon S3 or a server that speaks its protocol.
     S3(Box<S3Options>),
+    /// Google Cloud Storage.
+    Gcs(Box<GcsOptions>),
     /// A folder on an SFTP server.
     Sftp(Box<SftpOptions>),
     /// The sample site inside the binary.
@@ -112,6 +115,7 @@ impl StoreOptions {
         match self {
             Self::Local { .. } => "local",
             Self::S3(_) => "s3",
+            Self::Gcs(_) => "gcs",
             Self::Sftp(_) => "sftp",
             Self::Sample => "sample",
         }
@@ -125,6 +129,10 @@ impl StoreOptions {
                 let endpoint = s3.endpoint.as_ref().map(Url::as_str).unwrap_or_default();
                 format!("s3\0{endpoint}\0{}", s3.bucket)
             }
+            Self::Gcs(gcs) => {
+                let endpoint = gcs.endpoint.as_ref().map(Url::as_str).unwrap_or_default();
+                format!("gcs\0{endpoint}\0{}", gcs.bucket)
+            }
             // Another user may see other files under the same path.
             Self::Sftp(sftp) => format!("sftp\0{}\0{}\0{}\0{}", sftp.host, sftp.port, sftp.username, sftp.root),
             Self::Sample => "sample".to_owned(),
@@ -135,6 +143,7 @@ impl StoreOptions {
     pub fn bucket(&self) -> Option<&str> {
         match self {
             Self::S3(options) => Some(&options.bucket),
+            Self::Gcs(options) => Some(&options.bucket),
             Self::Local { .. } | Self::Sftp(_) | Self::Sample => None,
         }
     }
@@ -148,6 +157,10 @@ impl fmt::Display for StoreOptions {
             Self::S3(s3) => {
                 write!(f, "S3 bucket {}", s3.bucket)?;
                 s3.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, " at {endpoint}"))
+            }
+            Self::Gcs(gcs) => {
+                write!(f, "Google Cloud Storage bucket {}", gcs.bucket)?;
+                gcs.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, " at {endpoint}"))
             }
             Self::Sftp(sftp) => {
                 let SftpOptions { host, port, username, root, .. } = &**sftp;
@@ -186,4 +199,19 @@ pub struct S3Keys {
     pub access_key_id: String,
     /// `credentials.secretAccessKey`.
     pub secret_access_key: Secret,
+}
+
+/// `techdocs.publisher.googleGcs`.
+#[derive(Debug, Clone)]
+pub struct GcsOptions {
+    /// `bucketName`.
+    pub bucket: String,
+    /// `credentials`; `None` leaves it to the application default credentials.
+    pub credentials: Option<GoogleCredentials>,
+    /// Where those are looked for.
+    pub default_credentials: DefaultCredentials,
+    /// Another address than the public one, such as that of Private Google Access.
+    pub endpoint: Option<Url>,
+    /// Whether 403 for a key means that the object is absent.
+    pub forbidden_is_absent: bool,
 }

@@ -4,10 +4,11 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::json;
+use url::Url;
 
 use super::publisher;
 use crate::breaker::Rules;
-use crate::config::formats::{COUNT, DURATION, FLAG, TEXT, TEXTS};
+use crate::config::formats::{COUNT, DURATION, FLAG, TEXT, TEXTS, URL};
 use crate::config::layers::Loaded;
 use crate::config::reader::Reader;
 use crate::config::value::Origin as From;
@@ -65,15 +66,21 @@ pub(super) fn read(reader: &mut Reader<'_>, listed: Vec<Listed>) -> (docs::Optio
     const BASE: &str = "callboard.storage";
     let bounds = read_bounds(reader, BASE, &Bounds::default());
     let forbidden_is_absent = reader.or(&format!("{BASE}.s3.forbiddenIsAbsent"), &FLAG, false);
+    let gcs = read_gcs(reader, &format!("{BASE}.gcs"), &Gcs::default());
     let mut origins = Vec::new();
     for Listed { mut options, key } in listed {
         let base = key.map(|key| format!("{key}.storage"));
         options.bounds = base.as_ref().map_or_else(|| bounds.clone(), |base| read_bounds(reader, base, &bounds));
         if let StoreOptions::S3(s3) = &mut options.store {
-            s3.forbidden_is_absent = match base {
+            s3.forbidden_is_absent = match &base {
                 Some(base) => reader.or(&format!("{base}.s3.forbiddenIsAbsent"), &FLAG, forbidden_is_absent),
                 None => forbidden_is_absent,
             };
+        }
+        if let StoreOptions::Gcs(options) = &mut options.store {
+            let own = base.as_ref().map(|base| read_gcs(reader, &format!("{base}.gcs"), &gcs));
+            let Gcs { endpoint, forbidden_is_absent } = own.unwrap_or_else(|| gcs.clone());
+            (options.endpoint, options.forbidden_is_absent) = (endpoint, forbidden_is_absent);
         }
         origins.push(options);
     }
@@ -135,6 +142,26 @@ fn read_bounds(reader: &mut Reader<'_>, base: &str, defaults: &Bounds) -> Bounds
         reader_timeout: reader.within(&key("readerTimeout"), &DURATION, defaults.reader_timeout, TIMEOUTS),
         max_streams: count(reader, &key("maxStreams"), defaults.max_streams as u64, PLACES),
         breaker: read_breaker(reader, &key("breaker"), defaults.breaker),
+    }
+}
+
+/// What Backstage has no key for. Its own client asks one address only.
+#[derive(Debug, Clone, Default)]
+struct Gcs {
+    endpoint: Option<Url>,
+    forbidden_is_absent: bool,
+}
+
+/// What is not said at `base` is as in `defaults`.
+fn read_gcs(reader: &mut Reader<'_>, base: &str, defaults: &Gcs) -> Gcs {
+    let endpoint_key = format!("{base}.endpoint");
+    let endpoint = reader.optional(&endpoint_key, &URL);
+    if endpoint.as_ref().is_some_and(|url| url.query().is_some() || url.fragment().is_some()) {
+        reader.wrong(&endpoint_key, "has a query or fragment: write scheme, host and port only");
+    }
+    Gcs {
+        endpoint: endpoint.or_else(|| defaults.endpoint.clone()),
+        forbidden_is_absent: reader.or(&format!("{base}.forbiddenIsAbsent"), &FLAG, defaults.forbidden_is_absent),
     }
 }
 

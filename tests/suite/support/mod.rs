@@ -4,6 +4,7 @@
 pub mod ailing;
 pub mod backstage;
 pub mod bucket;
+pub mod gcs;
 pub mod h2;
 pub mod load;
 pub mod otlp;

@@ -1,5 +1,6 @@
 //! `techdocs.publisher`, and its like in `callboard.origins`: one file for each type.
 
+mod gcs;
 mod local;
 mod s3;
 mod sftp;
@@ -11,9 +12,9 @@ use crate::config::unknown::nearest;
 use crate::storage::StoreOptions;
 
 /// Types of publisher: those of Backstage, and our `sftp`.
-const TYPES: [&str; 3] = ["local", "awsS3", "sftp"];
+const TYPES: [&str; 4] = ["local", "awsS3", "googleGcs", "sftp"];
 /// Those that a later version will read from.
-const LATER: [&str; 3] = ["googleGcs", "azureBlobStorage", "openStackSwift"];
+const LATER: [&str; 2] = ["azureBlobStorage", "openStackSwift"];
 
 /// The store that the publisher described at `base` writes to, and the path in it under which the sites are.
 pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (StoreOptions, String) {
@@ -23,6 +24,7 @@ pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (Sto
     let store = match kind.as_str() {
         "local" => local::read(reader, loaded, &section),
         "awsS3" => StoreOptions::S3(Box::new(s3::read(reader, &section))),
+        "googleGcs" => StoreOptions::Gcs(Box::new(gcs::read(reader, loaded, &section))),
         "sftp" => StoreOptions::Sftp(Box::new(sftp::read(reader, loaded, &section))),
         later if LATER.contains(&later) => {
             let message = format!("{later} is not supported by this version yet; supported: {}", TYPES.join(", "));

@@ -54,7 +54,7 @@ fn a_publisher_that_is_not_supported_yet_says_so() {
         assert_eq!(
             told,
             [format!(
-                "techdocs.publisher.type (app-config.yaml:1): {kind} is not supported by this version yet; supported: local, awsS3, sftp"
+                "techdocs.publisher.type (app-config.yaml:1): {kind} is not supported by this version yet; supported: local, awsS3, googleGcs, sftp"
             )]
         );
     }
