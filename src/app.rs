@@ -320,6 +320,7 @@ pub fn store(
         StoreOptions::Local { directory } => Ok(Arc::new(LocalStore::new(directory.clone()))),
         StoreOptions::S3(s3) => storage::s3(s3, &means).map_err(setup("the S3 client")),
         StoreOptions::Azure(azure) => storage::azure(azure, &means).map_err(setup("the Azure client")),
+        StoreOptions::Gcs(gcs) => storage::gcs(gcs, &means).map_err(setup("the Google Cloud Storage client")),
         StoreOptions::Sftp(sftp) => Ok(Arc::new(SftpStore::new(sftp.as_ref().clone(), means.timeout))),
         StoreOptions::Swift(swift) => storage::swift(swift, &means).map_err(setup("the Swift client")),
         StoreOptions::Sample => Ok(Arc::new(sample::store())),

@@ -105,7 +105,6 @@ pub(super) trait Credential: fmt::Debug + Send + Sync {
 }
 
 /// Holds the credential that an [`Issuer`] gave out last.
-#[derive(Debug)]
 pub(super) struct Keeper<C> {
     held: watch::Receiver<Held<C>>,
     renew: Arc<Notify>,
@@ -120,7 +119,6 @@ struct Refusal {
     round: u64,
 }
 
-#[derive(Debug)]
 struct Held<C> {
     lent: Option<Lent<C>>,
     /// Why there was none the last time that it was asked for.
@@ -130,7 +128,6 @@ struct Held<C> {
 }
 
 /// A credential as it is held: a clock that is set does not change how long it lasts.
-#[derive(Debug)]
 struct Lent<C> {
     credential: Arc<C>,
     ends_at: Option<Instant>,
@@ -205,7 +202,16 @@ impl<C: Send + Sync + 'static> Keeper<C> {
     }
 }
 
-impl<C: fmt::Debug + Send + Sync + 'static> Credential for Keeper<C> {
+/// Without the credential: some clients' own types would print it.
+impl<C> fmt::Debug for Keeper<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.held.borrow();
+        let ends_at = held.lent.as_ref().map(|lent| lent.ends_at);
+        f.debug_struct("Keeper").field("ends_at", &ends_at).field("failure", &held.failure).finish_non_exhaustive()
+    }
+}
+
+impl<C: Send + Sync + 'static> Credential for Keeper<C> {
     fn was_refused(&self) {
         self.renew_after_refusal();
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::AzureOptions;
+use super::gcs::{DefaultCredentials, GoogleCredentials};
 use super::s3::AwsCredentials;
 use super::scope::Scope;
 use super::sftp::SftpOptions;
@@ -104,6 +105,8 @@ pub enum StoreOptions {
     S3(Box<S3Options>),
     /// Azure Blob Storage.
     Azure(Box<AzureOptions>),
+    /// Google Cloud Storage.
+    Gcs(Box<GcsOptions>),
     /// A folder on an SFTP server.
     Sftp(Box<SftpOptions>),
     /// OpenStack Swift.
@@ -119,6 +122,7 @@ impl StoreOptions {
             Self::Local { .. } => "local",
             Self::S3(_) => "s3",
             Self::Azure(_) => "azure",
+            Self::Gcs(_) => "gcs",
             Self::Sftp(_) => "sftp",
             Self::Swift(_) => "swift",
             Self::Sample => "sample",
@@ -134,6 +138,10 @@ impl StoreOptions {
                 format!("s3\0{endpoint}\0{}", s3.bucket)
             }
             Self::Azure(azure) => format!("azure\0{}\0{}", azure.endpoint, azure.container),
+            Self::Gcs(gcs) => {
+                let endpoint = gcs.endpoint.as_ref().map(Url::as_str).unwrap_or_default();
+                format!("gcs\0{endpoint}\0{}", gcs.bucket)
+            }
             // Another user may see other files under the same path.
             Self::Sftp(sftp) => format!("sftp\0{}\0{}\0{}\0{}", sftp.host, sftp.port, sftp.username, sftp.root),
             Self::Swift(swift) => {
@@ -150,6 +158,7 @@ impl StoreOptions {
             Self::S3(options) => Some(&options.bucket),
             Self::Azure(options) => Some(&options.container),
             Self::Swift(options) => Some(&options.container),
+            Self::Gcs(options) => Some(&options.bucket),
             Self::Local { .. } | Self::Sftp(_) | Self::Sample => None,
         }
     }
@@ -165,6 +174,10 @@ impl fmt::Display for StoreOptions {
                 s3.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, " at {endpoint}"))
             }
             Self::Azure(azure) => write!(f, "Azure container {} at {}", azure.container, azure.endpoint),
+            Self::Gcs(gcs) => {
+                write!(f, "Google Cloud Storage bucket {}", gcs.bucket)?;
+                gcs.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, " at {endpoint}"))
+            }
             Self::Sftp(sftp) => {
                 let SftpOptions { host, port, username, root, .. } = &**sftp;
                 write!(f, "SFTP folder {root:?} of {username} at {host}:{port}")
@@ -229,4 +242,19 @@ impl SwiftOptions {
     fn place(&self) -> &Url {
         self.swift_url.as_ref().unwrap_or(&self.auth_url)
     }
+}
+
+/// `techdocs.publisher.googleGcs`.
+#[derive(Debug, Clone)]
+pub struct GcsOptions {
+    /// `bucketName`.
+    pub bucket: String,
+    /// `credentials`; `None` leaves it to the application default credentials.
+    pub credentials: Option<GoogleCredentials>,
+    /// Where those are looked for.
+    pub default_credentials: DefaultCredentials,
+    /// Another address than the public one, such as that of Private Google Access.
+    pub endpoint: Option<Url>,
+    /// Whether 403 for a key means that the object is absent, as Google answers where listing is not granted.
+    pub forbidden_is_absent: ForbiddenIsAbsent,
 }

@@ -25,7 +25,7 @@ const PUBLISHER: &str = "techdocs.publisher";
 const ONLY_ORIGIN: &str = "techdocs";
 
 /// `forbiddenIsAbsent`.
-const FORBIDDEN: Format<ForbiddenIsAbsent> = Format {
+pub(super) const FORBIDDEN: Format<ForbiddenIsAbsent> = Format {
     what: "auto, true or false",
     write: "auto, or true or false to decide it",
     secret: false,
@@ -83,6 +83,7 @@ pub(super) fn read(reader: &mut Reader<'_>, listed: Vec<Listed>) -> (docs::Optio
     let azure = publisher::azure::read_ours(reader, BASE);
     let forbidden_key = |base: &str| format!("{base}.s3.forbiddenIsAbsent");
     let forbidden_is_absent = reader.or(&forbidden_key(BASE), &FORBIDDEN, ForbiddenIsAbsent::Auto);
+    let gcs = publisher::gcs::read_ours(reader, BASE, &publisher::gcs::Ours::default());
     let mut origins = Vec::new();
     for Listed { mut options, key } in listed {
         let base = key.map(|key| format!("{key}.storage"));
@@ -96,6 +97,8 @@ pub(super) fn read(reader: &mut Reader<'_>, listed: Vec<Listed>) -> (docs::Optio
                 publisher::azure::read_ours(reader, &base).or(&azure).apply(reader, &base, options);
             }
             (StoreOptions::Azure(options), None) => azure.apply(reader, BASE, options),
+            (StoreOptions::Gcs(options), Some(base)) => publisher::gcs::read_ours(reader, &base, &gcs).apply(options),
+            (StoreOptions::Gcs(options), None) => gcs.apply(options),
             // The others have no keys of ours beside their section.
             _ => {}
         }

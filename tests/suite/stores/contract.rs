@@ -90,7 +90,13 @@ pub async fn publish(client: &impl ObjectStore) {
 
 /// The store that this publisher section names, made as the program makes it.
 pub fn store(publisher: &str) -> Arc<dyn DocStore> {
-    let text = format!("techdocs: {{ publisher: {publisher} }}\ncallboard: {{ storage: {{ timeout: 5s }} }}\n");
+    store_with(publisher, "")
+}
+
+/// The same, with these keys in `callboard.storage`.
+pub fn store_with(publisher: &str, storage: &str) -> Arc<dyn DocStore> {
+    let text =
+        format!("techdocs: {{ publisher: {publisher} }}\ncallboard: {{ storage: {{ timeout: 5s, {storage} }} }}\n");
     let resolved = configuration(&text).resolved;
     let options = &resolved.storage.origins[0];
     let instruments = Instruments::new().unwrap().origin(&options.name, &StoreError::RESULTS);
@@ -271,9 +277,15 @@ pub async fn bears_bad_networks(store: Arc<dyn DocStore>, relay: &Relay, timeout
 /// How many connections a Callboard with this publisher section holds at most while it is asked for 200 pages at once
 /// that it does not have, all of which it gives. The server must be reached through `relay`.
 pub async fn connections_for_many_misses(publisher: &str, relay: &Relay) -> usize {
+    connections_with(publisher, "", relay).await
+}
+
+/// The same, with these keys in `callboard.storage`.
+pub async fn connections_with(publisher: &str, storage: &str, relay: &Relay) -> usize {
     // However long it takes: some of these servers do one thing at a time.
-    let section = "  storage: { timeout: 60s, queueTimeout: 60s }\n";
-    let callboard = Callboard::told(Told { section, publisher: Some(publisher.to_owned()), ..Told::default() }).await;
+    let section = format!("  storage: {{ timeout: 60s, queueTimeout: 60s, {storage} }}\n");
+    let publisher = Some(publisher.to_owned());
+    let callboard = Callboard::told(Told { section: &section, publisher, ..Told::default() }).await;
     relay.set(Way::Slow(Duration::from_millis(50)));
     let read = async |number| {
         let answer = callboard.get(&format!("/static/docs/{SHOP}/many/{number}.html")).send().await.unwrap();

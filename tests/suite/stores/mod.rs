@@ -4,6 +4,7 @@ mod aws;
 mod aws_load;
 mod azure;
 mod contract;
+mod gcs;
 mod local;
 mod s3;
 mod s3_refusals;

@@ -7,6 +7,7 @@ pub mod azure;
 pub mod backstage;
 pub mod bucket;
 pub mod entra;
+pub mod gcs;
 pub mod h2;
 pub mod load;
 pub mod openstack;

@@ -22,7 +22,7 @@ pub struct Server {
 impl Server {
     /// moto, with the sites of `tests/rig/make_site.py` published to it by `techdocs-cli`.
     pub async fn s3() -> Self {
-        let mut command = Command::new(tools().join("venv/bin/python"));
+        let mut command = Command::new(python());
         command.arg(tests().join("rig/s3_rig.py")).arg("--cache").arg(tools().join("sites"));
         Self::spawn(command).await
     }
@@ -50,7 +50,7 @@ impl Server {
 
     /// moto's S3 and SNS, with a bucket that tells `endpoint` of its objects.
     pub async fn sns(endpoint: &str) -> Self {
-        let mut command = Command::new(tools().join("venv/bin/python"));
+        let mut command = Command::new(python());
         command.arg(tests().join("rig/sns_rig.py")).arg(endpoint).stderr(Stdio::null());
         Self::spawn(command).await
     }
@@ -76,19 +76,15 @@ impl Server {
 
     /// Publishes a built site to the S3 with `techdocs-cli`, as the writer, and returns once that is done.
     pub async fn publish(&self, site: &Path, entity: &str) {
-        let mut command = Command::new(tests().join("backstage/node_modules/.bin/techdocs-cli"));
-        command
-            .args(["publish", "--publisher-type", "awsS3", "--storage-name", self.said("/bucket"), "--entity", entity])
-            .args(["--awsEndpoint", self.said("/endpoint"), "--awsS3ForcePathStyle", "--directory"])
-            .arg(site)
-            .env("PATH", path())
-            .env("AWS_ACCESS_KEY_ID", self.said("/writer/accessKeyId"))
-            .env("AWS_SECRET_ACCESS_KEY", self.said("/writer/secretAccessKey"))
-            .env("AWS_REGION", self.said("/region"))
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        let output = command.output().await.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        let endpoint = ["--awsEndpoint", self.said("/endpoint"), "--awsS3ForcePathStyle"];
+        let publisher =
+            [&["--publisher-type", "awsS3", "--storage-name", self.said("/bucket")][..], &endpoint].concat();
+        let variables = [
+            ("AWS_ACCESS_KEY_ID", self.said("/writer/accessKeyId").to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", self.said("/writer/secretAccessKey").to_owned()),
+            ("AWS_REGION", self.said("/region").to_owned()),
+        ];
+        publish_with_techdocs_cli(&publisher, &variables, site, entity).await;
     }
 
     /// Waits until the process is gone.
@@ -113,6 +109,27 @@ impl Server {
         let line = line.unwrap_or_else(|| panic!("{command:?} ended before it was ready; run tests/setup.sh first"));
         Self { ready: serde_json::from_str(&line).unwrap(), process }
     }
+}
+
+/// Publishes a built site to whichever storage the arguments and variables name, and returns once that is done.
+pub async fn publish_with_techdocs_cli(publisher: &[&str], variables: &[(&str, String)], site: &Path, entity: &str) {
+    let mut command = Command::new(tests().join("backstage/node_modules/.bin/techdocs-cli"));
+    command
+        .arg("publish")
+        .args(publisher)
+        .args(["--entity", entity, "--directory"])
+        .arg(site)
+        .env("PATH", path())
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// The Python that setup.sh has brought, with AWS's SDK.
+pub fn python() -> PathBuf {
+    tools().join("venv/bin/python")
 }
 
 /// Where there was no Node on the machine, setup.sh has put one beside Python.

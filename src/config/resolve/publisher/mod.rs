@@ -2,6 +2,7 @@
 
 mod aws;
 pub(super) mod azure;
+pub(super) mod gcs;
 mod local;
 mod s3;
 mod sftp;
@@ -14,9 +15,7 @@ use crate::config::unknown::nearest;
 use crate::storage::StoreOptions;
 
 /// Types of publisher: those of Backstage, and our `sftp`.
-const TYPES: [&str; 5] = ["local", "awsS3", "azureBlobStorage", "openStackSwift", "sftp"];
-/// Those that a later version will read from.
-const LATER: [&str; 1] = ["googleGcs"];
+const TYPES: [&str; 6] = ["local", "awsS3", "googleGcs", "azureBlobStorage", "openStackSwift", "sftp"];
 
 /// The store that the publisher described at `base` writes to, and the path in it under which the sites are.
 pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (StoreOptions, String) {
@@ -29,18 +28,13 @@ pub(super) fn read(reader: &mut Reader<'_>, loaded: &Loaded, base: &str) -> (Sto
         "azureBlobStorage" => azure::read(reader, loaded, &section)
             .map_or(StoreOptions::Sample, |options| StoreOptions::Azure(Box::new(options))),
         "awsS3" => StoreOptions::S3(Box::new(s3::read(reader, loaded, &section))),
+        "googleGcs" => StoreOptions::Gcs(Box::new(gcs::read(reader, loaded, &section))),
         "sftp" => StoreOptions::Sftp(Box::new(sftp::read(reader, loaded, &section))),
         "openStackSwift" => swift::read(reader, &section)
             // Whatever is missing is a problem already.
             .map_or(StoreOptions::Sample, |options| StoreOptions::Swift(Box::new(options))),
-        later if LATER.contains(&later) => {
-            let message = format!("{later} is not supported by this version yet; supported: {}", TYPES.join(", "));
-            reader.wrong(&type_key, message);
-            return (StoreOptions::Sample, String::new());
-        }
         other => {
-            let meant = nearest(other, TYPES.into_iter().chain(LATER))
-                .map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+            let meant = nearest(other, TYPES).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
             let message = format!("{other:?} is no publisher type{meant}: write one of {}", TYPES.join(", "));
             reader.wrong(&type_key, message);
             return (StoreOptions::Sample, String::new());
