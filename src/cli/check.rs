@@ -5,14 +5,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::policy::usual_form;
 use super::{ConfigFiles, EXIT_FAILURE, output, runtime};
 use crate::app;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{Configuration, Resolved};
 use crate::docs::Locator;
+use crate::policy::{self, Kind, Place};
+use crate::proof::{Proof, prove};
 use crate::redis;
-use crate::storage::{Contact, StoreError};
+use crate::storage::{Contact, Means, OriginOptions, RequireReadOnly, StoreError};
 use crate::telemetry::Instruments;
 
 /// Keys that are listed to find some sites: enough to show, not so many that a large bucket takes long.
@@ -63,10 +66,43 @@ async fn check_storage(resolved: &Resolved, report: &mut Report) -> anyhow::Resu
         match origin.contact(KEYS_LISTED, &probe).await {
             Ok(Contact::Keys(keys)) => report.sites(&place, &keys),
             Ok(Contact::Unlistable) => report.good("storage", &format!("{place} answers; it may not be listed")),
-            Err(error) => report.bad("storage", &format!("{place}: {}", describe(error))),
+            Err(error) => {
+                report.bad("storage", &format!("{place}: {}", describe(error)));
+                continue;
+            }
         }
+        let means = Means { timeout: options.bounds.timeout, trust: &trust, instruments: origin.instruments() };
+        tell_proof(&place, options, &prove(options, &means).await, report);
     }
     Ok(())
+}
+
+/// What trying to do more than read came to, and the policy that would not allow it.
+fn tell_proof(place: &str, options: &OriginOptions, proof: &Proof, report: &mut Report) {
+    const WHAT: &str = "read only";
+    if !proof.has_tried() {
+        return;
+    }
+    let doubt = proof.doubt().map_or(String::new(), |doubt| format!(". It could not be told {doubt}"));
+    let finding = format!("{place}: its credential {proof}{doubt}");
+    let is_required = options.require_read_only == RequireReadOnly::Enforce;
+    if proof.can_do_more() {
+        let policy = least_policy(options).map_or(String::new(), |policy| format!(". This is enough:\n{policy}"));
+        let finding = format!("{finding}{policy}");
+        if is_required && proof.can_change() { report.bad(WHAT, &finding) } else { report.warning(WHAT, &finding) }
+    } else if proof.is_read_only() {
+        report.good(WHAT, &finding);
+    } else if is_required {
+        report.bad(WHAT, &format!("{place}: it could not be told {}", proof.doubt().unwrap_or_default()));
+    } else {
+        report.warning(WHAT, &format!("{place}: it could not be told {}", proof.doubt().unwrap_or_default()));
+    }
+}
+
+fn least_policy(options: &OriginOptions) -> Option<String> {
+    let kind = Kind::of(&options.store)?;
+    let place = Place::of(&options.store, &options.layout.root_path);
+    Some(policy::policy(kind, &place, usual_form(kind)).ok()?.text)
 }
 
 /// Whether Redis answers, where there is one. Without it everything is served all the same, so that it is a warning.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use url::{Host, Url};
 
 use super::bucket::Bucket;
@@ -15,9 +15,16 @@ use super::{DocStore, Means, S3Options, StoreError};
 /// # Errors
 /// Where the client can't be built from these options; the text names what it misses.
 pub fn s3(options: &S3Options, means: &Means<'_>) -> Result<Arc<dyn DocStore>, StoreError> {
+    Ok(Arc::new(Bucket::new(client(options, means)?, options.forbidden_is_absent, None)))
+}
+
+/// The client itself, which could do more than read.
+///
+/// # Errors
+/// As for [`s3`].
+pub fn client(options: &S3Options, means: &Means<'_>) -> Result<AmazonS3, StoreError> {
     let builder = builder(options, means.timeout).with_http_connector(connector(means.trust));
-    let client = builder.build().map_err(StoreError::unavailable)?;
-    Ok(Arc::new(Bucket::new(client, options.forbidden_is_absent, None)))
+    builder.build().map_err(StoreError::unavailable)
 }
 
 fn builder(options: &S3Options, timeout: Duration) -> AmazonS3Builder {

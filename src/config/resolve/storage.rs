@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::publisher;
 use crate::breaker::Rules;
-use crate::config::formats::{COUNT, DURATION, FLAG, TEXT, TEXTS};
+use crate::config::formats::{COUNT, DURATION, FLAG, REQUIRE_READ_ONLY, TEXT, TEXTS};
 use crate::config::layers::Loaded;
 use crate::config::reader::Reader;
 use crate::config::value::Origin as From;
 use crate::docs::{self, EntityRef, Layout};
-use crate::storage::{Bounds, Options, OriginOptions, Scope, StoreOptions};
+use crate::storage::{Bounds, Options, OriginOptions, RequireReadOnly, Scope, StoreOptions};
 
 /// What the store's own client may be told to wait or to hold: a misplaced unit is caught, a wish is not.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(600);
@@ -64,11 +64,15 @@ pub(super) fn is_sample(origins: &[Listed]) -> bool {
 pub(super) fn read(reader: &mut Reader<'_>, listed: Vec<Listed>) -> (docs::Options, Options) {
     const BASE: &str = "callboard.storage";
     let bounds = read_bounds(reader, BASE, &Bounds::default());
+    let requirement = reader.or(&format!("{BASE}.requireReadOnly"), &REQUIRE_READ_ONLY, RequireReadOnly::default());
     let forbidden_is_absent = reader.or(&format!("{BASE}.s3.forbiddenIsAbsent"), &FLAG, false);
     let mut origins = Vec::new();
     for Listed { mut options, key } in listed {
         let base = key.map(|key| format!("{key}.storage"));
         options.bounds = base.as_ref().map_or_else(|| bounds.clone(), |base| read_bounds(reader, base, &bounds));
+        options.require_read_only = base
+            .as_ref()
+            .map_or(requirement, |base| reader.or(&format!("{base}.requireReadOnly"), &REQUIRE_READ_ONLY, requirement));
         if let StoreOptions::S3(s3) = &mut options.store {
             s3.forbidden_is_absent = match base {
                 Some(base) => reader.or(&format!("{base}.s3.forbiddenIsAbsent"), &FLAG, forbidden_is_absent),
