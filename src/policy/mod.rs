@@ -158,6 +158,3 @@ impl Place {
         if self.root_path.is_empty() { String::new() } else { format!("{}/", self.root_path) }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,90 @@
+//! The least policies as they are printed, held against `tests/vectors/policies`.
+
+use std::path::PathBuf;
+
+use callboard::policy::{Form, Kind, Place, PolicyError, policy};
+use serde_json::Value;
+
+fn place(root_path: &str) -> Place {
+    let [bucket, region] = ["acme-docs", "eu-central-1"].map(str::to_owned);
+    Place { bucket, root_path: root_path.to_owned(), region: Some(region), ..Place::default() }
+}
+
+fn text(kind: Kind, place: &Place, form: Form) -> String {
+    policy(kind, place, form).unwrap().text
+}
+
+#[test]
+fn each_is_printed_as_it_was_agreed() {
+    let known = [
+        (Kind::Aws, &[Form::Json, Form::Terraform, Form::Cli][..]),
+        (Kind::Gcs, &[Form::Json, Form::Terraform, Form::Cli]),
+        (Kind::Azure, &[Form::Json, Form::Terraform, Form::Cli]),
+        (Kind::Swift, &[Form::Json, Form::Cli]),
+        (Kind::Sftp, &[Form::Cli]),
+    ];
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/policies");
+    let mut wrong = Vec::new();
+    for (kind, forms) in known {
+        for form in forms {
+            for (name, root_path) in [("whole", ""), ("part", "sites/all")] {
+                let file = folder.join(format!("{kind}-{name}.{form}"));
+                let printed = text(kind, &place(root_path), *form) + "\n";
+                if std::fs::read_to_string(&file).ok().as_ref() != Some(&printed) {
+                    wrong.push(format!("{}:\n{printed}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_bucket_lies_in_the_partition_of_its_region() {
+    for (region, partition) in [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("us-east-1", "aws")] {
+        let place = Place { region: Some(region.to_owned()), ..place("") };
+        let document: Value = serde_json::from_str(&text(Kind::Aws, &place, Form::Json)).unwrap();
+        assert_eq!(document["Statement"][1]["Resource"], format!("arn:{partition}:s3:::acme-docs"));
+    }
+}
+
+#[test]
+fn what_means_something_in_a_policy_or_a_shell_means_itself() {
+    let odd = place("a*b/${c} $(id);d");
+    let document: Value = serde_json::from_str(&text(Kind::Aws, &odd, Form::Json)).unwrap();
+    assert_eq!(document["Statement"][0]["Resource"], "arn:aws:s3:::acme-docs/a${*}b/${$}{c} ${$}(id);d/*");
+    for (kind, form) in
+        [(Kind::Aws, Form::Cli), (Kind::Gcs, Form::Cli), (Kind::Azure, Form::Cli), (Kind::Swift, Form::Cli)]
+    {
+        let lines = text(kind, &odd, form);
+        // A shell that only echoes what it would run.
+        let harmless = lines.replace("$(az ", "$(echo ").replace("$(date ", "$(echo ");
+        let script = format!(
+            "aws() {{ :; }}; az() {{ :; }}; gcloud() {{ :; }}; swift() {{ :; }}; openstack() {{ :; }}\n\
+            id() {{ echo run >&2; }}\ncd /nonexistent 2>/dev/null\n{}",
+            harmless.replace("> callboard-condition.json", "> /dev/null")
+        );
+        let output = std::process::Command::new("sh")
+            .arg("-euc")
+            .arg(script.replace("cd /nonexistent 2>/dev/null\n", ""))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{kind}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    assert!(text(Kind::Gcs, &odd, Form::Terraform).contains("$${c}"));
+}
+
+#[test]
+fn names_that_no_policy_can_hold_are_refused() {
+    for name in ["a'b", "a\"b", "a\nb", "a\\b"] {
+        for kind in [Kind::Aws, Kind::Gcs, Kind::Azure, Kind::Swift, Kind::Sftp] {
+            let refused = policy(kind, &place(name), Form::Cli);
+            assert!(matches!(refused, Err(PolicyError::Name(..))), "{kind}: {name:?}");
+        }
+    }
+    assert!(policy(Kind::Sftp, &place(""), Form::Terraform).unwrap_err().to_string().contains("--format cli"));
+}
