@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::StartError;
-use crate::proof::{Proof, prove};
+use crate::proof::{Proof, Prover};
 use crate::server::Stop;
 use crate::storage::{Means, Options, OriginOptions, Origins, RequireReadOnly};
 use crate::telemetry::OriginInstruments;
@@ -73,7 +73,8 @@ impl Requirement {
 
 impl Suspect {
     async fn enforce(&self) -> Result<(), StartError> {
-        let proof = self.proven("nothing is served until it can").await;
+        let setup = |source| StartError::Setup { what: "the proof that storage can't be written to", source };
+        let proof = self.proven(&self.prover().map_err(setup)?, "nothing is served until it can").await;
         if proof.can_change() {
             return Err(StartError::Writable { place: self.place(), finding: proof.to_string() });
         }
@@ -82,16 +83,26 @@ impl Suspect {
     }
 
     async fn watch(&self) {
-        let proof = self.proven("it is tried again").await;
-        self.tell(&proof);
+        match self.prover() {
+            Ok(prover) => self.tell(&self.proven(&prover, "it is tried again").await),
+            Err(error) => tracing::warn!(
+                origin = self.options.name,
+                error = format!("{error:#}"),
+                "it can't be tried whether the credential for storage can write"
+            ),
+        }
+    }
+
+    fn prover(&self) -> anyhow::Result<Prover> {
+        let timeout = self.options.bounds.timeout;
+        Prover::new(&self.options, &Means { timeout, trust: &self.trust, instruments: &self.instruments })
     }
 
     /// What is proven, however long it takes until everything that changes storage has been told of.
-    async fn proven(&self, meanwhile: &str) -> Proof {
-        let means = Means { timeout: self.options.bounds.timeout, trust: &self.trust, instruments: &self.instruments };
+    async fn proven(&self, prover: &Prover, meanwhile: &str) -> Proof {
         let (mut pause, longest) = PAUSES;
         loop {
-            let proof = prove(&self.options, &means).await;
+            let proof = prover.prove().await;
             if proof.can_change() || proof.is_read_only() {
                 self.instruments.proven(proof.can_change());
                 return proof;

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Configuration, Resolved};
 use crate::docs::Locator;
 use crate::policy::{self, Kind, Place};
-use crate::proof::{Proof, prove};
+use crate::proof::{Proof, Prover};
 use crate::redis;
 use crate::storage::{Contact, Means, OriginOptions, RequireReadOnly, StoreError};
 use crate::telemetry::Instruments;
@@ -72,7 +72,7 @@ async fn check_storage(resolved: &Resolved, report: &mut Report) -> anyhow::Resu
             }
         }
         let means = Means { timeout: options.bounds.timeout, trust: &trust, instruments: origin.instruments() };
-        tell_proof(&place, options, &prove(options, &means).await, report);
+        tell_proof(&place, options, &Prover::new(options, &means)?.prove().await, report);
     }
     Ok(())
 }

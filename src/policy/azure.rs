@@ -15,6 +15,7 @@ const BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/b
 /// What stands for what is not known.
 const ACCOUNT: &str = "ACCOUNT";
 const PRINCIPAL: &str = "PRINCIPAL_ID";
+const RESOURCE_GROUP: &str = "RESOURCE_GROUP";
 
 pub(super) fn policy(place: &Place, form: Form) -> Policy {
     let text = match form {
@@ -81,12 +82,13 @@ fn as_terraform(place: &Place) -> String {
         format!("\n  condition_version    = \"2.0\"\n  condition            = {}", terraform(&condition))
     });
     format!(
-        "data \"azurerm_storage_container\" \"callboard\" {{\n  name                 = {}\n  storage_account_name = {}\n}}\n\n\
+        "data \"azurerm_storage_account\" \"callboard\" {{\n  name                = {}\n  \
+           resource_group_name = \"{RESOURCE_GROUP}\"\n}}\n\n\
          resource \"azurerm_role_assignment\" \"callboard\" {{\n  \
-           scope                = data.azurerm_storage_container.callboard.resource_manager_id\n  \
+           scope                = join(\"/\", [data.azurerm_storage_account.callboard.id, \"blobServices/default/containers\", {}])\n  \
            role_definition_name = {}\n  principal_id         = {}{condition}\n}}",
-        terraform(&place.bucket),
         terraform(place.account.as_deref().unwrap_or(ACCOUNT)),
+        terraform(&place.bucket),
         terraform(ROLE),
         terraform(place.user.as_deref().unwrap_or(PRINCIPAL)),
     )

@@ -95,33 +95,44 @@ trait Trial: Send + Sync {
     async fn attempt(&self, deed: Deed, places: &Places) -> Verdict;
 }
 
-/// Tries whether what the origin is read with can do more than read below its root path.
-///
-/// It returns before long whatever the store does; what it did not answer is not proven.
-pub async fn prove(options: &OriginOptions, means: &Means<'_>) -> Proof {
-    let places = Places::of(&options.layout);
-    let trial: Box<dyn Trial> = match &options.store {
-        StoreOptions::Local { directory } => Box::new(local::Folder(directory.clone())),
-        StoreOptions::S3(s3) => match s3::Bucket::new(s3, means).await {
-            Ok(bucket) => Box::new(bucket),
-            Err(error) => return Proof::untold(format!("{error:#}")),
-        },
-        StoreOptions::Sample => return Proof::default(),
-    };
-    let within = means.timeout.min(LONGEST_TRY);
-    let mut proof = Proof::default();
-    for deed in trial.deeds() {
-        let is_outside = !deed.is_change();
-        // Whoever may overwrite may write: that one could succeed need not be shown by letting it.
-        let is_known = *deed == Deed::Write && proof.is_allowed(Deed::Overwrite);
-        if (is_outside && places.beside.is_none()) || is_known {
-            continue;
-        }
-        let late = |_| Verdict::Untold(format!("no answer within {within:?}"));
-        let verdict = timeout(within, trial.attempt(*deed, &places)).await.unwrap_or_else(late);
-        proof.add(*deed, verdict);
+/// Tries whether what an origin is read with can do more than read below its root path.
+pub struct Prover {
+    trial: Option<Box<dyn Trial>>,
+    layout: Layout,
+    within: Duration,
+}
+
+impl Prover {
+    /// One for the origin in `options`. It must be called inside a runtime, which the store's client uses.
+    ///
+    /// # Errors
+    /// Where the client can't be built.
+    pub fn new(options: &OriginOptions, means: &Means<'_>) -> anyhow::Result<Self> {
+        let trial: Option<Box<dyn Trial>> = match &options.store {
+            StoreOptions::Local { directory } => Some(Box::new(local::Folder(directory.clone()))),
+            StoreOptions::S3(s3) => Some(Box::new(s3::Bucket::new(s3, means)?)),
+            StoreOptions::Sample => None,
+        };
+        Ok(Self { trial, layout: options.layout.clone(), within: means.timeout.min(LONGEST_TRY) })
     }
-    proof
+
+    /// Tries it. It returns before long whatever the store does; what that did not answer is not proven.
+    pub async fn prove(&self) -> Proof {
+        let mut proof = Proof::default();
+        let Some(trial) = &self.trial else { return proof };
+        let places = Places::of(&self.layout);
+        for deed in trial.deeds() {
+            // Whoever may overwrite may write: that one could succeed need not be shown by letting it.
+            let is_known = *deed == Deed::Write && proof.is_allowed(Deed::Overwrite);
+            let has_place = deed.is_change() || places.beside.is_some();
+            if is_known || !has_place {
+                continue;
+            }
+            let late = |_| Verdict::Untold(format!("no answer within {:?}", self.within));
+            proof.add(*deed, timeout(self.within, trial.attempt(*deed, &places)).await.unwrap_or_else(late));
+        }
+        proof
+    }
 }
 
 impl Places {

@@ -10,15 +10,10 @@ pub struct Proof {
     tried: usize,
     allowed: Vec<Deed>,
     left: Vec<String>,
-    untold: Vec<(Option<Deed>, String)>,
+    untold: Vec<(Deed, String)>,
 }
 
 impl Proof {
-    /// Nothing could be tried.
-    pub(super) fn untold(reason: String) -> Self {
-        Self { untold: vec![(None, reason)], ..Self::default() }
-    }
-
     pub(super) fn add(&mut self, deed: Deed, verdict: Verdict) {
         self.tried += 1;
         match verdict {
@@ -28,7 +23,7 @@ impl Proof {
                 self.allowed.push(deed);
                 self.left.push(what);
             }
-            Verdict::Untold(reason) => self.untold.push((Some(deed), reason)),
+            Verdict::Untold(reason) => self.untold.push((deed, reason)),
         }
     }
 
@@ -48,21 +43,17 @@ impl Proof {
 
     /// Whether everything that changes storage was tried and denied; with a store that has nothing to try, it is.
     pub fn is_read_only(&self) -> bool {
-        let is_change = |deed: &Option<Deed>| deed.is_none_or(Deed::is_change);
-        !self.can_change() && !self.untold.iter().any(|(deed, _)| is_change(deed))
+        !self.can_change() && !self.untold.iter().any(|(deed, _)| deed.is_change())
     }
 
     /// Whether there was anything to try.
     pub fn has_tried(&self) -> bool {
-        self.tried > 0 || !self.untold.is_empty()
+        self.tried > 0
     }
 
     /// What could not be told, and why; `None` where everything could.
     pub fn doubt(&self) -> Option<String> {
-        let doubt = |(deed, reason): &(Option<Deed>, String)| match deed {
-            Some(deed) => format!("whether it can {}: {reason}", deed.as_str()),
-            None => reason.clone(),
-        };
+        let doubt = |(deed, reason): &(Deed, String)| format!("whether it can {}: {reason}", deed.as_str());
         let doubts: Vec<String> = self.untold.iter().map(doubt).collect();
         (!doubts.is_empty()).then(|| doubts.join("; "))
     }
@@ -112,7 +103,6 @@ mod tests {
         assert!(proof.is_read_only(), "reading elsewhere changes nothing");
         proof.add(Deed::Delete, untold());
         assert!(!proof.is_read_only() && !proof.can_change());
-        assert!(!Proof::untold("no credential".to_owned()).is_read_only());
         assert!(Proof::default().is_read_only(), "the sample site has nothing to try");
     }
 }

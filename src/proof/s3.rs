@@ -48,9 +48,6 @@ const A_MINUTE: Duration = Duration::from_secs(60);
 pub(super) struct Bucket {
     client: AmazonS3,
     http: reqwest::Client,
-    /// The bucket's own address, with a slash at its end.
-    address: Url,
-    region: String,
 }
 
 /// An answer.
@@ -64,22 +61,25 @@ struct Answer {
 
 impl Bucket {
     /// The bucket in `options`.
-    pub(super) async fn new(options: &S3Options, means: &Means<'_>) -> anyhow::Result<Self> {
+    pub(super) fn new(options: &S3Options, means: &Means<'_>) -> anyhow::Result<Self> {
         let client = raw::s3(options, means)?;
         let mut http = means.trust.http_client(false).redirect(reqwest::redirect::Policy::none());
         if let Some(proxy) = &options.proxy {
             http = http.proxy(reqwest::Proxy::all(String::from_utf8_lossy(proxy.expose()).as_ref())?);
         }
-        // The client tells neither its bucket's address nor its region, but signs with both.
-        let signed = client.signed_url(Method::GET, &Path::parse(FOLDER)?, A_MINUTE).await?;
+        Ok(Self { client, http: http.build()? })
+    }
+
+    /// The bucket's own address, with a slash at its end, and its region. The client tells neither, but signs with both.
+    async fn place(&self) -> anyhow::Result<(Url, String)> {
+        let mut signed = self.client.signed_url(Method::GET, &Path::parse(FOLDER)?, A_MINUTE).await?;
         let scope =
             signed.query_pairs().find(|(key, _)| key == "X-Amz-Credential").map(|(_, scope)| scope.into_owned());
         let region = scope.as_deref().and_then(|scope| scope.rsplit('/').nth(2)).unwrap_or_default().to_owned();
-        let mut address = signed;
-        address.set_query(None);
-        let path = address.path().strip_suffix(FOLDER).unwrap_or("/").to_owned();
-        address.set_path(&path);
-        Ok(Self { client, http: http.build()?, address, region })
+        signed.set_query(None);
+        let path = signed.path().strip_suffix(FOLDER).unwrap_or("/").to_owned();
+        signed.set_path(&path);
+        Ok((signed, region))
     }
 
     async fn ask(
@@ -89,7 +89,7 @@ impl Bucket {
         query: &[(&str, &str)],
         headers: &[(HeaderName, &str)],
     ) -> anyhow::Result<Answer> {
-        let mut url = self.address.clone();
+        let (mut url, region) = self.place().await?;
         url.set_path(&format!("{}{}", url.path(), utf8_percent_encode(name, UNENCODED)));
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -102,7 +102,7 @@ impl Bucket {
             request.headers_mut().insert(name, HeaderValue::from_str(value)?);
         }
         let credential = self.client.credentials().get_credential().await?;
-        AwsAuthorizer::new(&credential, "s3", &self.region).try_authorize(&mut request, None)?;
+        AwsAuthorizer::new(&credential, "s3", &region).try_authorize(&mut request, None)?;
         let (parts, _) = request.into_parts();
         let sending = self.http.request(parts.method, url).headers(parts.headers).body(content);
         Answer::read(sending.send().await?).await

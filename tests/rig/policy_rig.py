@@ -20,6 +20,7 @@ import json
 import logging
 import sys
 
+import werkzeug.serving
 from flask import request
 from moto.iam.access_control import IAMPolicyStatement
 from moto.s3.models import s3_backends
@@ -45,6 +46,8 @@ def log_requests(file: str) -> None:
     log = logging.getLogger("werkzeug")
     log.setLevel(logging.INFO)
     log.propagate = False
+    # Colours would stand in the lines.
+    werkzeug.serving._log_add_style = False
     log.addHandler(logging.FileHandler(file))
 
 

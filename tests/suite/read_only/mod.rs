@@ -47,9 +47,10 @@ impl Bucket {
 
     /// `techdocs.publisher` for one of the users.
     pub fn publisher(&self, user: &str, root: &str) -> String {
+        let root = if root.is_empty() { String::new() } else { format!("bucketRootPath: '{root}', ") };
         let key = |name: &str| self.server.said(&format!("/users/{user}/{name}")).to_owned();
         format!(
-            "{{ type: awsS3, awsS3: {{ bucketName: {BUCKET}, bucketRootPath: '{root}', region: {}, endpoint: '{}', \
+            "{{ type: awsS3, awsS3: {{ bucketName: {BUCKET}, {root}region: {}, endpoint: '{}', \
              s3ForcePathStyle: true, credentials: {{ accessKeyId: '{}', secretAccessKey: '{}' }} }} }}",
             self.server.said("/region"),
             self.server.said("/endpoint"),
