@@ -24,6 +24,9 @@ const KEYS_LISTED: usize = 1000;
 /// How long to wait before Redis is asked again.
 const PING_PAUSE: Duration = Duration::from_millis(100);
 
+/// What verdicts on the credential's rights are called.
+const READ_ONLY: &str = "read only";
+
 /// Sites that are named.
 const SITES_SHOWN: usize = 3;
 
@@ -72,14 +75,16 @@ async fn check_storage(resolved: &Resolved, report: &mut Report) -> anyhow::Resu
             }
         }
         let means = Means { timeout: options.bounds.timeout, trust: &trust, instruments: origin.instruments() };
-        tell_proof(&place, options, &Prover::new(options, &means)?.prove().await, report);
+        match Prover::new(options, &means) {
+            Ok(prover) => tell_proof(&place, options, &prover.prove().await, report),
+            Err(error) => untold(&place, options, &format!("whether it can write: {error:#}"), report),
+        }
     }
     Ok(())
 }
 
 /// What trying to do more than read came to, and the policy that would not allow it.
 fn tell_proof(place: &str, options: &OriginOptions, proof: &Proof, report: &mut Report) {
-    const WHAT: &str = "read only";
     if !proof.has_tried() {
         return;
     }
@@ -89,13 +94,24 @@ fn tell_proof(place: &str, options: &OriginOptions, proof: &Proof, report: &mut 
     if proof.can_do_more() {
         let policy = least_policy(options).map_or(String::new(), |policy| format!(". This is enough:\n{policy}"));
         let finding = format!("{finding}{policy}");
-        if is_required && proof.can_change() { report.bad(WHAT, &finding) } else { report.warning(WHAT, &finding) }
+        if is_required && proof.can_change() {
+            report.bad(READ_ONLY, &finding)
+        } else {
+            report.warning(READ_ONLY, &finding)
+        }
     } else if proof.is_read_only() {
-        report.good(WHAT, &finding);
-    } else if is_required {
-        report.bad(WHAT, &format!("{place}: it could not be told {}", proof.doubt().unwrap_or_default()));
+        report.good(READ_ONLY, &finding);
     } else {
-        report.warning(WHAT, &format!("{place}: it could not be told {}", proof.doubt().unwrap_or_default()));
+        untold(place, options, &proof.doubt().unwrap_or_default(), report);
+    }
+}
+
+/// What is not known is in the way of serving where it has to be.
+fn untold(place: &str, options: &OriginOptions, reason: &str, report: &mut Report) {
+    let finding = format!("{place}: it could not be told {reason}");
+    match options.require_read_only {
+        RequireReadOnly::Enforce => report.bad(READ_ONLY, &finding),
+        RequireReadOnly::Warn | RequireReadOnly::Off => report.warning(READ_ONLY, &finding),
     }
 }
 

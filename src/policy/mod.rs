@@ -109,6 +109,7 @@ impl Kind {
     pub const fn of(store: &StoreOptions) -> Option<Self> {
         match store {
             StoreOptions::S3(_) => Some(Self::Aws),
+            StoreOptions::Sftp(_) => Some(Self::Sftp),
             StoreOptions::Local { .. } | StoreOptions::Sample => None,
         }
     }
@@ -148,6 +149,9 @@ impl Place {
         match store {
             StoreOptions::S3(s3) => {
                 Self { bucket: s3.bucket.clone(), root_path, region: s3.region.clone(), ..Self::default() }
+            }
+            StoreOptions::Sftp(sftp) => {
+                Self { bucket: sftp.root.clone(), root_path, user: Some(sftp.username.clone()), ..Self::default() }
             }
             StoreOptions::Local { .. } | StoreOptions::Sample => Self { root_path, ..Self::default() },
         }

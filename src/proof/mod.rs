@@ -106,12 +106,14 @@ impl Prover {
     /// One for the origin in `options`. It must be called inside a runtime, which the store's client uses.
     ///
     /// # Errors
-    /// Where the client can't be built.
+    /// Where the client can't be built, or it is a store that can't be tried.
     pub fn new(options: &OriginOptions, means: &Means<'_>) -> anyhow::Result<Self> {
         let trial: Option<Box<dyn Trial>> = match &options.store {
             StoreOptions::Local { directory } => Some(Box::new(local::Folder(directory.clone()))),
             StoreOptions::S3(s3) => Some(Box::new(s3::Bucket::new(s3, means)?)),
             StoreOptions::Sample => None,
+            // Nothing may be taken for proven that was not tried.
+            untried @ StoreOptions::Sftp(_) => anyhow::bail!("this version can't try it on {untried}"),
         };
         Ok(Self { trial, layout: options.layout.clone(), within: means.timeout.min(LONGEST_TRY) })
     }
