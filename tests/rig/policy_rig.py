@@ -20,11 +20,11 @@ import json
 import logging
 import sys
 
-import werkzeug.serving
 from flask import request
 from moto.iam.access_control import IAMPolicyStatement
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
+from werkzeug.serving import WSGIRequestHandler
 
 import s3_rig
 
@@ -43,12 +43,13 @@ def check_conditions(self, _incoming) -> bool:
 
 
 def log_requests(file: str) -> None:
-    log = logging.getLogger("werkzeug")
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    # Colours would stand in the lines.
-    werkzeug.serving._log_add_style = False
-    log.addHandler(logging.FileHandler(file))
+    log = open(file, "a", encoding="utf-8", buffering=1)
+
+    def log_request(handler, code="-", _size="-") -> None:
+        # As it came: werkzeug's own log decodes it.
+        log.write(f"{handler.requestline} {code}\n")
+
+    WSGIRequestHandler.log_request = log_request
 
 
 def make_users(iam, policies: dict[str, dict]) -> dict[str, dict[str, str]]:

@@ -68,7 +68,7 @@ impl Bucket {
     pub fn requests(&self) -> Vec<(String, String)> {
         let log = std::fs::read_to_string(self.log.path().join("requests")).unwrap_or_default();
         let request = |line: &str| {
-            let mut words = line.split('"').nth(1)?.split(' ').map(str::to_owned);
+            let mut words = line.split(' ').map(str::to_owned);
             Some((words.next()?, words.next()?))
         };
         log.lines().filter_map(request).collect()
