@@ -109,6 +109,7 @@ impl Kind {
     pub const fn of(store: &StoreOptions) -> Option<Self> {
         match store {
             StoreOptions::S3(_) => Some(Self::Aws),
+            StoreOptions::Swift(_) => Some(Self::Swift),
             StoreOptions::Sftp(_) => Some(Self::Sftp),
             StoreOptions::Local { .. } | StoreOptions::Sample => None,
         }
@@ -150,6 +151,7 @@ impl Place {
             StoreOptions::S3(s3) => {
                 Self { bucket: s3.bucket.clone(), root_path, region: s3.region.clone(), ..Self::default() }
             }
+            StoreOptions::Swift(swift) => Self { bucket: swift.container.clone(), root_path, ..Self::default() },
             StoreOptions::Sftp(sftp) => {
                 Self { bucket: sftp.root.clone(), root_path, user: Some(sftp.username.clone()), ..Self::default() }
             }

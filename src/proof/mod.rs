@@ -113,7 +113,9 @@ impl Prover {
             StoreOptions::S3(s3) => Some(Box::new(s3::Bucket::new(s3, means)?)),
             StoreOptions::Sample => None,
             // Nothing may be taken for proven that was not tried.
-            untried @ StoreOptions::Sftp(_) => anyhow::bail!("this version can't try it on {untried}"),
+            untried @ (StoreOptions::Swift(_) | StoreOptions::Sftp(_)) => {
+                anyhow::bail!("this version can't try it on {untried}")
+            }
         };
         Ok(Self { trial, layout: options.layout.clone(), within: means.timeout.min(LONGEST_TRY) })
     }
