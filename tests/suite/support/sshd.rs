@@ -182,6 +182,11 @@ impl Sshd {
     /// Starts it again, where it was.
     pub fn restart(&self) {
         self.kill();
+        // Its processes end a moment after the one that was waited for: whoever came meanwhile would meet them.
+        let start = Instant::now();
+        while self.is_listening() && start.elapsed() < PATIENCE {
+            std::thread::sleep(PAUSE);
+        }
         assert!(self.launch(), "it starts again: {}", self.log());
     }
 
