@@ -1,6 +1,7 @@
 //! The composition root: from a resolved configuration to a running program. The only file that names every concrete
 //! type.
 
+mod read_only;
 mod upkeep;
 
 use std::io;
@@ -32,6 +33,7 @@ use crate::storage::{
 };
 use crate::telemetry::{AccessLog, Instruments, ListenerName, OriginInstruments, Telemetry};
 use crate::trust::{self, Trust};
+use read_only::Requirement;
 
 /// How long what is left of telemetry may take to be sent: at least, however long requests in flight took to finish, and
 /// at most, however quickly they did.
@@ -60,6 +62,7 @@ pub struct App {
     server: crate::server::Options,
     tls: Option<(Acceptor, Reloader)>,
     telemetry: Telemetry,
+    requirement: Requirement,
 }
 
 /// Why the program could not be started.
@@ -83,6 +86,22 @@ pub enum StartError {
         /// What it says.
         source: anyhow::Error,
     },
+    /// A credential can write, and must not be able to.
+    #[error(
+        "the credential of {place} {finding}. callboard.storage.requireReadOnly is enforce: give it the policy that \
+         `callboard policy` prints"
+    )]
+    Writable {
+        /// The origin and its store.
+        place: String,
+        /// What it can do.
+        finding: String,
+    },
+    /// It was not proven yet that a credential can't write, and must be.
+    #[error(
+        "it is not proven that the credentials of storage can't write, and callboard.storage.requireReadOnly is enforce"
+    )]
+    Unproven,
 }
 
 impl App {
@@ -107,7 +126,9 @@ impl App {
         telemetry: Telemetry,
     ) -> Result<Self, StartError> {
         let origins = origins(&resolved.storage, &clock, trust, &telemetry.instruments)?;
-        Self::assemble(resolved, clock, origins, trust, telemetry)
+        let requirement = Requirement::new(&resolved.storage, &origins, trust);
+        let app = Self::assemble(resolved, clock, origins, trust, telemetry)?;
+        Ok(Self { requirement, ..app })
     }
 
     /// The same, in front of this store in place of the first of those that are configured.
@@ -171,14 +192,27 @@ impl App {
             server: resolved.server,
             tls,
             telemetry,
+            requirement: Requirement::default(),
         })
+    }
+
+    /// Proves that no credential can write of which that is required before anything is served, however long it takes
+    /// until storage answers.
+    ///
+    /// # Errors
+    /// Where one can.
+    pub async fn prove_read_only(&mut self) -> Result<(), StartError> {
+        self.requirement.enforce().await
     }
 
     /// Listens and serves.
     ///
     /// # Errors
-    /// Where an address can't be listened on.
+    /// Where an address can't be listened on, or a proof is required that there is not.
     pub fn start(self) -> Result<Running, StartError> {
+        if !self.requirement.is_met() {
+            return Err(StartError::Unproven);
+        }
         raise_open_files(&self.server.limits);
         let main = self.bind(self.server.listen, ListenerName::Main, "callboard.listen")?;
         let admin = self.bind(self.server.admin_listen, ListenerName::Admin, "callboard.admin.listen")?;
@@ -192,6 +226,7 @@ impl App {
         let health = Arc::clone(&self.health);
         let contact = upkeep::keep_contact(self.origins, self.probe, stopped.clone());
         let sweep = upkeep::sweep(self.limiter, stopped.clone());
+        let proof = self.requirement.watch(stopped.clone());
         let cache = self.cache;
         let hearing = tokio::spawn(Arc::clone(&cache).keep_hearing());
         let watch = tokio::spawn(Arc::clone(&cache).keep_watch());
@@ -208,7 +243,7 @@ impl App {
                 broken_off
             };
             let admin = admin.serve(self.admin, admin_stopped);
-            let (broken_off, _, (), ()) = tokio::join!(main, admin, contact, sweep);
+            let (broken_off, _, (), (), ()) = tokio::join!(main, admin, contact, sweep, proof);
             broken_off
         });
         let (address, admin_address) = addresses;

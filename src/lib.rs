@@ -19,7 +19,8 @@
 //! # The other rooms
 //!
 //! [`config`] turns Backstage's `app-config.yaml` and our section in it into what each room runs on; [`app`] wires the
-//! rooms together; [`cli`] is what a person types; [`admin`] shows metrics and health, and purges and warms; [`sample`] is a site inside the
+//! rooms together; [`cli`] is what a person types; [`proof`] tries whether storage could be written to, and [`policy`] writes
+//! down what it is read with at least; [`admin`] shows metrics and health, and purges and warms; [`sample`] is a site inside the
 //! binary for the first minute. [`events`] believes what clouds tell of changed objects, or does not. [`redis`] speaks to
 //! Redis for the cache. [`clock`], [`secret`], [`chain`], [`trust`], [`breaker`] and [`unhashed`] are what all stand on:
 //! time as a value, values that never print, errors as the log shows them, which servers are believed to be who they say
@@ -41,6 +42,8 @@ pub mod events;
 pub mod http;
 pub mod limit;
 pub mod pipeline;
+pub mod policy;
+pub mod proof;
 pub mod redis;
 pub mod sample;
 pub mod secret;

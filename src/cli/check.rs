@@ -5,14 +5,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::policy::usual_form;
 use super::{ConfigFiles, EXIT_FAILURE, output, runtime};
 use crate::app;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{Configuration, Resolved};
 use crate::docs::Locator;
+use crate::policy::{self, Kind, Place};
+use crate::proof::{Proof, Prover};
 use crate::redis;
-use crate::storage::{Contact, Forbidden, Origin, StoreError};
+use crate::storage::{Contact, Forbidden, Means, Origin, OriginOptions, RequireReadOnly, StoreError};
 use crate::telemetry::Instruments;
 
 /// Keys that are listed to find some sites: enough to show, not so many that a large bucket takes long.
@@ -24,6 +27,9 @@ const PING_PAUSE: Duration = Duration::from_millis(100);
 /// What there is to say where neither listing nor a missing object tells anything.
 const UNDECIDED: &str = "knows the credential, but may not be listed, and refuses what is absent as well: whether pages can be \
                          read shows with the first one. Grant listing (s3:ListBucket)";
+
+/// What verdicts on the credential's rights are called.
+const READ_ONLY: &str = "read only";
 
 /// Sites that are named.
 const SITES_SHOWN: usize = 3;
@@ -70,7 +76,15 @@ async fn check_storage(resolved: &Resolved, report: &mut Report) -> anyhow::Resu
             Ok(Contact::Keys(keys)) => report.sites(&place, &keys),
             Ok(Contact::Unlistable) => report.good("storage", &format!("{place} answers; it may not be listed")),
             Ok(Contact::Undecided) => report.warning("storage", &format!("{place} {UNDECIDED}")),
-            Err(error) => report.bad("storage", &format!("{place}: {}", describe(error))),
+            Err(error) => {
+                report.bad("storage", &format!("{place}: {}", describe(error)));
+                continue;
+            }
+        }
+        let means = Means { timeout: options.bounds.timeout, trust: &trust, instruments: origin.instruments() };
+        match Prover::new(options, &means) {
+            Ok(prover) => tell_proof(&place, options, &prover.prove().await, report),
+            Err(error) => untold(&place, options, &format!("whether it can write: {error:#}"), report),
         }
         if let Some(how) = how_absence_is_told(origin.forbidden()) {
             report.good("missing pages", &format!("{place}: {how}"));
@@ -99,6 +113,44 @@ fn how_absence_is_told(forbidden: Forbidden) -> Option<&'static str> {
              and 502 until one has been (callboard.storage.s3.forbiddenIsAbsent is auto)",
         ),
     }
+}
+
+/// What trying to do more than read came to, and the policy that would not allow it.
+fn tell_proof(place: &str, options: &OriginOptions, proof: &Proof, report: &mut Report) {
+    if !proof.has_tried() {
+        return;
+    }
+    let doubt = proof.doubt().map_or(String::new(), |doubt| format!(". It could not be told {doubt}"));
+    let finding = format!("{place}: its credential {proof}{doubt}");
+    let is_required = options.require_read_only == RequireReadOnly::Enforce;
+    if proof.can_do_more() {
+        let policy = least_policy(options).map_or(String::new(), |policy| format!(". This is enough:\n{policy}"));
+        let finding = format!("{finding}{policy}");
+        if is_required && proof.can_change() {
+            report.bad(READ_ONLY, &finding)
+        } else {
+            report.warning(READ_ONLY, &finding)
+        }
+    } else if proof.is_read_only() {
+        report.good(READ_ONLY, &finding);
+    } else {
+        untold(place, options, &proof.doubt().unwrap_or_default(), report);
+    }
+}
+
+/// What is not known is in the way of serving where it has to be.
+fn untold(place: &str, options: &OriginOptions, reason: &str, report: &mut Report) {
+    let finding = format!("{place}: it could not be told {reason}");
+    match options.require_read_only {
+        RequireReadOnly::Enforce => report.bad(READ_ONLY, &finding),
+        RequireReadOnly::Warn | RequireReadOnly::Off => report.warning(READ_ONLY, &finding),
+    }
+}
+
+fn least_policy(options: &OriginOptions) -> Option<String> {
+    let kind = Kind::of(&options.store)?;
+    let place = Place::of(&options.store, &options.layout.root_path);
+    Some(policy::policy(kind, &place, usual_form(kind)).ok()?.text)
 }
 
 /// Whether Redis answers, where there is one. Without it everything is served all the same, so that it is a warning.

@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod health;
 mod output;
+mod policy;
 mod purge;
 mod running;
 mod serve;
@@ -35,6 +36,9 @@ Examples:
   callboard check --config app-config.yaml
       Tries the configuration, storage and keys, and says what is wrong with them.
 
+  callboard policy --format terraform
+      Prints the least policy for the bucket that the configuration names.
+
   callboard config --origin
       Shows every setting in effect and where it comes from.
 
@@ -60,7 +64,8 @@ enum Command {
     Serve,
     /// Try the configuration, storage and token keys, and print a verdict a line each.
     ///
-    /// Exits with 1 if anything failed. Changes nothing and serves nothing.
+    /// Tries as well whether the credential for storage can do more than read, in a way that leaves nothing behind. Exits
+    /// with 1 if anything failed. Changes nothing and serves nothing.
     Check,
     /// Print the configuration in effect: defaults and durations resolved, secrets masked.
     Config(config::Arguments),
@@ -68,6 +73,11 @@ enum Command {
     ///
     /// Exits with 0 if it is well, with 1 if it is not or does not answer. For container health checks.
     Health(health::Arguments),
+    /// Print the least policy that storage has to grant, ready to apply.
+    ///
+    /// For the publishers that are configured, or for a bucket that is named. What else is to be known goes to standard
+    /// error.
+    Policy(policy::Arguments),
     /// Have a running Callboard confirm sites with storage before it serves them again.
     ///
     /// Asks the one on this machine with this configuration by its admin listener, or another by --url.
@@ -106,6 +116,7 @@ pub fn run() -> ExitCode {
         Command::Check => check::run(config),
         Command::Config(arguments) => config::run(config, &arguments),
         Command::Health(arguments) => health::run(config, &arguments),
+        Command::Policy(arguments) => policy::run(config, arguments),
         Command::Purge(arguments) => purge::run(config, arguments),
         Command::Warm(arguments) => warm::run(config, &arguments),
         Command::Token(arguments) => token::run(&arguments),

@@ -30,7 +30,8 @@ pub(super) fn run(files: ConfigFiles) -> anyhow::Result<ExitCode> {
     let is_sample = resolved.storage.origins.iter().all(|origin| matches!(origin.store, StoreOptions::Sample));
     let token = is_sample.then(|| sample::trust_throw_away_key(&mut resolved.auth, &clock)).transpose()?;
     let done = runtime.block_on(async {
-        let app = App::with_telemetry(resolved, clock, &trust, telemetry)?;
+        let mut app = App::with_telemetry(resolved, clock, &trust, telemetry)?;
+        app.prove_read_only().await?;
         let running = app.start().context("could not start")?;
         if let Some(token) = token {
             greet(&running, &token)?;

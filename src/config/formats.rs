@@ -10,6 +10,7 @@ use url::Url;
 use super::value::{Node, Value, number_json};
 use super::{duration, js, size};
 use crate::secret::Secret;
+use crate::storage::RequireReadOnly;
 use crate::telemetry::LogFormat;
 
 /// A kind of setting.
@@ -185,6 +186,29 @@ fn parse_url(node: &Node) -> Result<Url, Wrong> {
 pub(super) fn holds_user(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
+
+pub(super) const REQUIRE_READ_ONLY: Format<RequireReadOnly> = Format {
+    what: "a requirement",
+    write: "off, warn or enforce",
+    secret: false,
+    parse: |node| match &node.value {
+        // What YAML 1.1, and so a Helm chart, makes of `off`.
+        Value::Bool(false) => Ok(RequireReadOnly::Off),
+        _ => match (TEXT.parse)(node)?.as_str() {
+            "off" => Ok(RequireReadOnly::Off),
+            "warn" => Ok(RequireReadOnly::Warn),
+            "enforce" => Ok(RequireReadOnly::Enforce),
+            _ => Err(Wrong::Value),
+        },
+    },
+    show: |requirement| {
+        Json::from(match requirement {
+            RequireReadOnly::Off => "off",
+            RequireReadOnly::Warn => "warn",
+            RequireReadOnly::Enforce => "enforce",
+        })
+    },
+};
 
 pub(super) const LOG_FORMAT: Format<LogFormat> = Format {
     what: "a log format",

@@ -53,6 +53,12 @@ pub use standing::Standing;
 pub use swift::swift;
 pub use whole::{Checksum, Whole};
 
+/// The clients as they are, with credentials that may allow them more than reading. For the room `proof` alone, which tries
+/// whether they do; a test holds that no other room names them.
+pub mod raw {
+    pub use super::s3::client as s3;
+}
+
 /// A store that documents are read from.
 ///
 /// Its whole vocabulary: whatever is built on it can only read.

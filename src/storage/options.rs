@@ -37,6 +37,20 @@ pub struct OriginOptions {
     pub falls_through: bool,
     /// How patiently it is asked.
     pub bounds: Bounds,
+    /// Whether its credential has to be proven unable to write.
+    pub require_read_only: RequireReadOnly,
+}
+
+/// What is done about a credential that may be able to write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RequireReadOnly {
+    /// Nothing, nor is it tried.
+    Off,
+    /// It is tried while the program serves, and told.
+    #[default]
+    Warn,
+    /// Nothing is served before it is proven that it can't.
+    Enforce,
 }
 
 impl OriginOptions {
@@ -49,6 +63,7 @@ impl OriginOptions {
             scope: Scope::default(),
             falls_through: false,
             bounds: Bounds::default(),
+            require_read_only: RequireReadOnly::default(),
         }
     }
 

@@ -36,6 +36,7 @@ pub struct Origin {
     scope: Scope,
     falls_through: bool,
     bucket: Option<String>,
+    instruments: Arc<OriginInstruments>,
 }
 
 /// All stores, in the order in which they are asked.
@@ -71,17 +72,23 @@ impl Origin {
     pub fn new(store: Arc<dyn DocStore>, options: &OriginOptions, instruments: Arc<OriginInstruments>) -> Self {
         Self {
             name: options.name.clone(),
-            reader: Reader::new(store, options, instruments),
+            reader: Reader::new(store, options, Arc::clone(&instruments)),
             layout: options.layout.clone(),
             scope: options.scope.clone(),
             falls_through: options.falls_through,
             bucket: options.store.bucket().map(str::to_owned),
+            instruments,
         }
     }
 
     /// What people call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What counts for it.
+    pub fn instruments(&self) -> &Arc<OriginInstruments> {
+        &self.instruments
     }
 
     /// How it stands with the store.

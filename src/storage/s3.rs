@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use url::{Host, Url};
 
 use self::client::CredentialHttp;
@@ -26,6 +26,20 @@ pub use options::{AwsCredentials, AwsKeys, AwsRole};
 /// # Errors
 /// Where the client can't be built from these options; the text names what it misses.
 pub fn s3(options: &S3Options, means: &Means<'_>) -> Result<Arc<dyn DocStore>, StoreError> {
+    let (client, credential) = build(options, means)?;
+    Ok(Arc::new(Bucket::new(client, options.forbidden_is_absent, credential)))
+}
+
+/// The client itself, which could do more than read.
+///
+/// # Errors
+/// As for [`s3`].
+pub fn client(options: &S3Options, means: &Means<'_>) -> Result<AmazonS3, StoreError> {
+    Ok(build(options, means)?.0)
+}
+
+/// The client, and its credential where that is renewed.
+fn build(options: &S3Options, means: &Means<'_>) -> Result<(AmazonS3, Option<Arc<dyn Credential>>), StoreError> {
     let mut builder = builder(options, means.timeout).with_http_connector(connector(means.trust));
     let mut credential: Option<Arc<dyn Credential>> = None;
     if let AwsCredentials::Keys(keys) = &options.credentials {
@@ -39,8 +53,7 @@ pub fn s3(options: &S3Options, means: &Means<'_>) -> Result<Arc<dyn DocStore>, S
         builder = builder.with_credentials(keeper.clone());
         credential = Some(keeper);
     }
-    let client = builder.build().map_err(StoreError::unavailable)?;
-    Ok(Arc::new(Bucket::new(client, options.forbidden_is_absent, credential)))
+    Ok((builder.build().map_err(StoreError::unavailable)?, credential))
 }
 
 fn builder(options: &S3Options, timeout: Duration) -> AmazonS3Builder {

@@ -129,6 +129,15 @@ impl OriginInstruments {
             .build();
     }
 
+    /// Tells whether its credential was allowed to change what is stored.
+    pub fn proven(&self, is_writable: bool) {
+        self.meter
+            .u64_gauge("callboard.storage.writable")
+            .with_description("Whether the credential for storage could write, as it was tried at the start.")
+            .build()
+            .record(u64::from(is_writable), &self.labels());
+    }
+
     fn labels(&self) -> [KeyValue; 1] {
         [KeyValue::new("origin", self.name.clone())]
     }

@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["server"],
     &["admin"],
     &["sample"],
-    &["config"],
+    &["config", "policy", "proof"],
     &["app"],
     &["cli"],
 ];
@@ -52,8 +52,7 @@ fn every_room_is_on_the_map_in_prose() {
 
 #[test]
 fn nothing_in_the_program_can_write_to_storage() {
-    // What object_store, cap-std or an SFTP client would need for it: ours has no such request. `callboard check` may come
-    // to hold one of them, and no other.
+    // What object_store, cap-std or an SFTP client would need for it, and the methods of HTTP.
     let writers = [
         "put(",
         "put_opts(",
@@ -64,6 +63,9 @@ fn nothing_in_the_program_can_write_to_storage() {
         ".rename(",
         "create_dir",
         "russh_sftp",
+        "Method::PUT",
+        "Method::DELETE",
+        "Method::PATCH",
     ];
     for file in sources().into_iter().filter(|file| room_of(file) == "storage") {
         let text = std::fs::read_to_string(&file).unwrap();
@@ -71,6 +73,21 @@ fn nothing_in_the_program_can_write_to_storage() {
         for writer in writers {
             assert!(!code.contains(writer), "{} holds {writer}", file.display());
         }
+    }
+}
+
+#[test]
+fn only_the_proof_that_nothing_can_write_may_try_and_nothing_that_serves_can_reach_it() {
+    // It tries to write so as to be refused, with clients that it gets from `storage::raw`.
+    for file in sources() {
+        let room = room_of(&file);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let groups = code.match_indices("storage::{").map(|(at, start)| members(&code[at + start.len()..]));
+        let names_raw_clients = code.contains("storage::raw") || groups.flatten().any(|name| name == "raw");
+        assert!(!names_raw_clients || room == "proof", "{} may name a client that could write", file.display());
+        let reaches_proof = imports(code).iter().any(|import| import == "proof");
+        assert!(!reaches_proof || matches!(room.as_str(), "app" | "cli" | "proof"), "{} names it", file.display());
     }
 }
 

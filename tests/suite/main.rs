@@ -29,6 +29,7 @@ mod outages;
 mod places;
 mod publish;
 mod published_site;
+mod read_only;
 mod redis_client;
 mod replicas;
 mod sites;

@@ -7,12 +7,12 @@ use serde_json::{Value as Json, json};
 
 use super::publisher;
 use crate::breaker::Rules;
-use crate::config::formats::{COUNT, DURATION, FLAG, Format, TEXT, TEXTS};
+use crate::config::formats::{COUNT, DURATION, FLAG, Format, REQUIRE_READ_ONLY, TEXT, TEXTS};
 use crate::config::layers::Loaded;
 use crate::config::reader::Reader;
 use crate::config::value::{Origin as From, Value};
 use crate::docs::{self, EntityRef, Layout};
-use crate::storage::{Bounds, ForbiddenIsAbsent, Options, OriginOptions, Scope, StoreOptions};
+use crate::storage::{Bounds, ForbiddenIsAbsent, Options, OriginOptions, RequireReadOnly, Scope, StoreOptions};
 
 /// What the store's own client may be told to wait or to hold: a misplaced unit is caught, a wish is not.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(600);
@@ -80,6 +80,7 @@ pub(super) fn is_sample(origins: &[Listed]) -> bool {
 pub(super) fn read(reader: &mut Reader<'_>, listed: Vec<Listed>) -> (docs::Options, Options) {
     const BASE: &str = "callboard.storage";
     let bounds = read_bounds(reader, BASE, &Bounds::default());
+    let requirement = reader.or(&format!("{BASE}.requireReadOnly"), &REQUIRE_READ_ONLY, RequireReadOnly::default());
     let azure = publisher::azure::read_ours(reader, BASE);
     let forbidden_key = |base: &str| format!("{base}.s3.forbiddenIsAbsent");
     let forbidden_is_absent = reader.or(&forbidden_key(BASE), &FORBIDDEN, ForbiddenIsAbsent::Auto);
@@ -88,6 +89,9 @@ pub(super) fn read(reader: &mut Reader<'_>, listed: Vec<Listed>) -> (docs::Optio
     for Listed { mut options, key } in listed {
         let base = key.map(|key| format!("{key}.storage"));
         options.bounds = base.as_ref().map_or_else(|| bounds.clone(), |base| read_bounds(reader, base, &bounds));
+        options.require_read_only = base
+            .as_ref()
+            .map_or(requirement, |base| reader.or(&format!("{base}.requireReadOnly"), &REQUIRE_READ_ONLY, requirement));
         match (&mut options.store, base) {
             (StoreOptions::S3(s3), Some(base)) => {
                 s3.forbidden_is_absent = reader.or(&forbidden_key(&base), &FORBIDDEN, forbidden_is_absent);

@@ -93,7 +93,9 @@ impl Callboard {
             Some(store) => App::with_store(resolved, clock, store),
             None => App::new(resolved, clock),
         };
-        let running = app.unwrap().start().unwrap();
+        let mut app = app.unwrap();
+        app.prove_read_only().await.unwrap();
+        let running = app.start().unwrap();
         let (address, admin) = (running.address, running.admin_address);
         Self { address, admin, hand, backstage, folder, running, client: reqwest::Client::new() }
     }
@@ -164,6 +166,10 @@ fn configuration_among(text: &str, variables: &[(&str, &str)]) -> Configuration 
     // Nor is storage asked for anything beside what a test asks for, unless it says so.
     if !text.contains("publishCheck") {
         usual.push(("APP_CONFIG_callboard_site_publishCheck", "0s"));
+    }
+    // Nor does it try whether it could write.
+    if !text.contains("requireReadOnly") {
+        usual.push(("APP_CONFIG_callboard_storage_requireReadOnly", "off"));
     }
     let variables = usual.iter().chain(variables);
     let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

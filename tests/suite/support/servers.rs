@@ -6,8 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 /// Building the site with MkDocs and publishing it takes about ten seconds; a clean machine may be slow.
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -17,6 +17,7 @@ pub struct Server {
     pub ready: Value,
     /// Kept for its standard input, whose end is the server's.
     process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -62,11 +63,26 @@ impl Server {
         Self::spawn(command).await
     }
 
+    /// moto, with a bucket and users as `wanted` describes them (see `tests/rig/policy_rig.py`). It writes the first line of
+    /// each request to `log`.
+    pub async fn policies(log: &Path, wanted: &Value) -> Self {
+        let mut command = Command::new(tools().join("venv/bin/python"));
+        command.arg(tests().join("rig/policy_rig.py")).arg(log).arg(wanted.to_string()).stderr(Stdio::null());
+        Self::spawn(command).await
+    }
+
     /// Says a line to it.
     pub async fn tell(&mut self, line: &str) {
         let input = self.process.stdin.as_mut().unwrap();
         input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
         input.flush().await.unwrap();
+    }
+
+    /// Says a line to it, and hears what it says to that.
+    pub async fn ask(&mut self, line: &str) -> Value {
+        self.tell(line).await;
+        let answer = tokio::time::timeout(READY_WITHIN, self.lines.next_line()).await.expect("an answer in time");
+        serde_json::from_str(&answer.unwrap().expect("it lives")).unwrap()
     }
 
     /// A text in what it said when it was ready.
@@ -107,7 +123,7 @@ impl Server {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = tokio::time::timeout(READY_WITHIN, lines.next_line()).await.expect("ready in time").unwrap();
         let line = line.unwrap_or_else(|| panic!("{command:?} ended before it was ready; run tests/setup.sh first"));
-        Self { ready: serde_json::from_str(&line).unwrap(), process }
+        Self { ready: serde_json::from_str(&line).unwrap(), process, lines }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -182,6 +182,11 @@ impl Sshd {
     /// Starts it again, where it was.
     pub fn restart(&self) {
         self.kill();
+        // Its processes end a moment after the one that was waited for: whoever came meanwhile would meet them.
+        let start = Instant::now();
+        while self.is_listening() && start.elapsed() < PATIENCE {
+            std::thread::sleep(PAUSE);
+        }
         assert!(self.launch(), "it starts again: {}", self.log());
     }
 
@@ -222,6 +227,12 @@ impl Sshd {
 
     /// Puts a folder into `docs/` as another client does, with OpenSSH's own, and returns once that is done.
     pub fn publish(&self, folder: &Path, entity: &str) {
+        let output = self.try_to_publish(folder, entity);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The same, where it need not work.
+    pub fn try_to_publish(&self, folder: &Path, entity: &str) -> Output {
         let mut batch = String::new();
         let mut made = "docs".to_owned();
         for name in entity.split('/') {
@@ -236,8 +247,14 @@ impl Sshd {
         command.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes"]);
         command.arg("-i").arg(self.path("user_key")).arg("-b").arg(self.path("batch"));
         command.args(["-P", &self.port.to_string(), "reader@127.0.0.1"]);
-        let output = command.output().expect("run tests/setup.sh first");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        command.output().expect("run tests/setup.sh first")
+    }
+
+    /// Puts this at the end of its `sshd_config`, and starts it again.
+    pub fn configure(&self, block: &str) {
+        let config = self.text("sshd_config") + block + "\n";
+        fs::write(self.path("sshd_config"), config).unwrap();
+        self.restart();
     }
 
     pub fn log(&self) -> String {

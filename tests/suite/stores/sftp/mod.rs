@@ -2,6 +2,7 @@
 
 mod contract;
 mod documents;
+mod least_policy;
 mod logins;
 mod outages;
 mod site;
