@@ -38,6 +38,7 @@ use crate::telemetry::OriginInstruments;
 use crate::trust::Trust;
 
 pub use azure::*;
+pub use credential::Kept;
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use forbidden::Forbidden;
@@ -108,6 +109,8 @@ pub struct Means<'m> {
     pub trust: &'m Trust,
     /// What counts for its origin.
     pub instruments: &'m Arc<OriginInstruments>,
+    /// The credential that all clients of the origin share.
+    pub kept: &'m Arc<Kept>,
 }
 
 /// What a store tells about an object beside its body.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use object_store::gcp::GoogleCloudStorageBuilder;
 
 use super::bucket::Bucket;
-use super::credential::{Credential, Keeper};
+use super::credential::Credential;
 use super::http::{client_options, connector, retries};
 use super::{DocStore, GcsOptions, Means, StoreError};
 use exchange::Asker;
@@ -32,7 +32,7 @@ const ATTEMPTS: usize = 3;
 pub fn gcs(options: &GcsOptions, means: &Means<'_>) -> Result<Arc<dyn DocStore>, StoreError> {
     let asker = Asker::new(means.trust, means.timeout)?;
     let issuer = GoogleIssuer::new(options.credentials.clone(), options.default_credentials.clone(), asker);
-    let keeper = Keeper::start(issuer, Arc::clone(means.instruments));
+    let keeper = means.kept.keeper(issuer, means.instruments);
     let mut client = client_options(means.timeout, None);
     let mut builder = GoogleCloudStorageBuilder::new().with_credentials(Arc::clone(&keeper) as _);
     if let Some(endpoint) = &options.endpoint {
