@@ -19,7 +19,7 @@ use rand::distr::{Alphanumeric, SampleString};
 use tokio::time::timeout;
 
 use crate::docs::Layout;
-use crate::storage::{Means, OriginOptions, SftpOptions, StoreOptions};
+use crate::storage::{Means, OriginOptions, StoreOptions};
 
 pub use report::Proof;
 
@@ -121,9 +121,7 @@ impl Prover {
             StoreOptions::Local { directory } => Some(Box::new(local::Folder(directory.clone()))),
             StoreOptions::S3(s3) => Some(Box::new(s3::Bucket::new(s3, means)?)),
             StoreOptions::Swift(swift) => Some(Box::new(swift::Container::new(swift, means)?)),
-            StoreOptions::Sftp(sftp) => {
-                Some(Box::new(sftp::Account { options: SftpOptions::clone(sftp), timeout: means.timeout }))
-            }
+            StoreOptions::Sftp(sftp) => Some(Box::new(sftp::Account::new(sftp, means.timeout))),
             StoreOptions::Sample => None,
             // Nothing may be taken for proven that was not tried.
             untried @ (StoreOptions::Gcs(_) | StoreOptions::Azure(_)) => {

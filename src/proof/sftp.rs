@@ -20,9 +20,13 @@ const TO_WRITE: u32 = 2;
 const NEW_TO_WRITE: u32 = TO_WRITE | 8 | 32;
 
 /// The folder, as its user sees it.
-pub(super) struct Account {
-    pub(super) options: SftpOptions,
-    pub(super) timeout: Duration,
+pub(super) struct Account(AnyRequest);
+
+impl Account {
+    /// The one in `options`.
+    pub(super) fn new(options: &SftpOptions, timeout: Duration) -> Self {
+        Self(AnyRequest::new(options, timeout))
+    }
 }
 
 #[async_trait]
@@ -38,14 +42,11 @@ impl Trial for Account {
     }
 
     async fn attempt(&self, deed: Deed, places: &Places) -> Verdict {
-        let tried = match AnyRequest::begin(&self.options, self.timeout).await {
-            Err(error) => Err(error),
-            Ok(server) => match deed {
-                Deed::Overwrite => overwrite(&server, places).await,
-                Deed::Write => write(&server, places).await,
-                Deed::Delete | Deed::DeleteVersion => delete(&server, places).await,
-                Deed::ListOutside | Deed::ReadOutside => list_above(&server).await,
-            },
+        let tried = match deed {
+            Deed::Overwrite => overwrite(&self.0, places).await,
+            Deed::Write => write(&self.0, places).await,
+            Deed::Delete | Deed::DeleteVersion => delete(&self.0, places).await,
+            Deed::ListOutside | Deed::ReadOutside => list_above(&self.0).await,
         };
         tried.unwrap_or_else(|error| Verdict::Untold(chain(&error).to_string()))
     }
@@ -108,7 +109,7 @@ async fn delete(server: &AnyRequest, places: &Places) -> Result<Verdict, StoreEr
 
 /// Lists the folders above the root. One that holds nothing but the way down to it tells nothing.
 async fn list_above(server: &AnyRequest) -> Result<Verdict, StoreError> {
-    let root = server.real_root();
+    let root = server.real_root().await?;
     let mut path = root.strip_suffix(b"/").unwrap_or(&root);
     while let Some(at) = path.iter().rposition(|byte| *byte == b'/') {
         let (above, below) = path.split_at_checked(at).unwrap_or_default();

@@ -113,7 +113,8 @@ impl Container {
             },
             // What an access rule of the credential does not allow is refused as if the token were no good.
             StatusCode::UNAUTHORIZED => match self.ask(Method::GET, name, &[], []).await {
-                Ok(Answer { status: StatusCode::NOT_FOUND, .. }) => Verdict::Denied,
+                Ok(Answer { status: StatusCode::NOT_FOUND | StatusCode::FORBIDDEN, .. }) => Verdict::Denied,
+                Ok(Answer { status, .. }) if status.is_success() => Verdict::Denied,
                 _ => untold(""),
             },
             status if status.is_success() => Verdict::Allowed,

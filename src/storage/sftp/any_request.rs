@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::session::{Open, Reply, Turn};
+use super::session::{Open, Reply};
 use super::wire::{Ask, Status};
 use super::{SftpOptions, SftpStore, error, unexpected};
 use crate::storage::{DocStore, StoreError};
 
-/// A client with a session in which anything can be asked.
+/// A client that anything can be asked through.
 #[derive(Debug)]
 pub struct AnyRequest {
+    /// With one session, so that requests are heeded in their order; one that is refused is not begun anew too often.
     store: SftpStore,
-    turn: Turn,
 }
 
 /// What the server says to a request.
@@ -39,14 +39,9 @@ pub struct Opened {
 }
 
 impl AnyRequest {
-    /// Logs in. `timeout` bounds whatever is asked.
-    ///
-    /// # Errors
-    /// Where the server is not there, is not the right one, or does not let us in.
-    pub async fn begin(options: &SftpOptions, timeout: Duration) -> Result<Self, StoreError> {
-        let store = SftpStore::new(SftpOptions { connections: 1, channels: 1, ..options.clone() }, timeout);
-        let turn = store.pool.enter().await?;
-        Ok(Self { store, turn })
+    /// It connects once something is asked; `timeout` bounds whatever that is.
+    pub fn new(options: &SftpOptions, timeout: Duration) -> Self {
+        Self { store: SftpStore::new(SftpOptions { connections: 1, channels: 1, ..options.clone() }, timeout) }
     }
 
     /// The path of a key.
@@ -55,8 +50,11 @@ impl AnyRequest {
     }
 
     /// The root's own path, without symbolic links.
-    pub fn real_root(&self) -> Bytes {
-        self.turn.session.real_root()
+    ///
+    /// # Errors
+    /// Where the server is not there, is not the right one, or does not let us in.
+    pub async fn real_root(&self) -> Result<Bytes, StoreError> {
+        Ok(self.store.pool.enter().await?.session.real_root())
     }
 
     /// The keys of some files below a folder, at most `limit`.
@@ -72,7 +70,8 @@ impl AnyRequest {
     /// # Errors
     /// [`StoreError::Denied`] where it may not be listed.
     pub async fn names(&self, path: &[u8]) -> Result<Vec<Bytes>, StoreError> {
-        let session = &self.turn.session;
+        let turn = self.store.pool.enter().await?;
+        let session = &turn.session;
         let open = match session.ask(Ask::OpenFolder(path))?.await? {
             Reply::Handle(open) => open,
             Reply::Status(status) => return Err(error(status)),
@@ -91,7 +90,8 @@ impl AnyRequest {
     /// # Errors
     /// Where the connection is lost before there is an answer.
     pub async fn send(&self, kind: u8, body: &[u8]) -> Result<Said, StoreError> {
-        Ok(match self.turn.session.ask_anything(kind, body)?.await? {
+        let turn = self.store.pool.enter().await?;
+        Ok(match turn.session.ask_anything(kind, body)?.await? {
             Reply::Handle(open) => Said::Opened(Opened { _open: open }),
             Reply::Status(status) => match status.code {
                 Status::OK => Said::Done,
