@@ -67,6 +67,15 @@ impl Client {
         self.tokens.trouble()
     }
 
+    /// Swift's answer to one try, whatever it is: a token that is refused is kept.
+    ///
+    /// # Errors
+    /// Where there is no token, or no answer.
+    pub async fn send_once(&self, ask: &Ask) -> Result<Response, StoreError> {
+        let token = self.tokens.current().await?;
+        send(&self.http, ask.request(&token.account, &token.value)?).await.map_err(StoreError::unavailable)
+    }
+
     /// Swift's answer, whatever it is. What may pass is tried again, and a token that is refused is changed for a new one.
     ///
     /// # Errors
