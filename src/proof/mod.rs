@@ -9,6 +9,8 @@
 mod local;
 mod report;
 mod s3;
+mod sftp;
+mod swift;
 
 use std::time::Duration;
 
@@ -79,6 +81,8 @@ enum Verdict {
 /// What is tried on.
 #[derive(Debug)]
 struct Places {
+    /// The root path.
+    root: String,
     /// An object that does not exist, below the root path.
     throw_away: String,
     /// One beside the root path, where there is one.
@@ -90,6 +94,11 @@ struct Places {
 trait Trial: Send + Sync {
     /// What there is to try, in this order.
     fn deeds(&self) -> &'static [Deed];
+
+    /// Whether something lies outside of the root path.
+    fn has_outside(&self, places: &Places) -> bool {
+        places.beside.is_some()
+    }
 
     /// Tries it, so that nothing is left of it, and no object is touched but those of `places`.
     async fn attempt(&self, deed: Deed, places: &Places) -> Verdict;
@@ -111,12 +120,11 @@ impl Prover {
         let trial: Option<Box<dyn Trial>> = match &options.store {
             StoreOptions::Local { directory } => Some(Box::new(local::Folder(directory.clone()))),
             StoreOptions::S3(s3) => Some(Box::new(s3::Bucket::new(s3, means)?)),
+            StoreOptions::Swift(swift) => Some(Box::new(swift::Container::new(swift, means)?)),
+            StoreOptions::Sftp(sftp) => Some(Box::new(sftp::Account::new(sftp, means.timeout))),
             StoreOptions::Sample => None,
             // Nothing may be taken for proven that was not tried.
-            untried @ (StoreOptions::Gcs(_)
-            | StoreOptions::Azure(_)
-            | StoreOptions::Swift(_)
-            | StoreOptions::Sftp(_)) => {
+            untried @ (StoreOptions::Gcs(_) | StoreOptions::Azure(_)) => {
                 anyhow::bail!("this version can't try it on {untried}")
             }
         };
@@ -131,7 +139,7 @@ impl Prover {
         for deed in trial.deeds() {
             // Whoever may overwrite may write: that one could succeed need not be shown by letting it.
             let is_known = *deed == Deed::Write && proof.is_allowed(Deed::Overwrite);
-            let has_place = deed.is_change() || places.beside.is_some();
+            let has_place = deed.is_change() || trial.has_outside(&places);
             if is_known || !has_place {
                 continue;
             }
@@ -148,6 +156,6 @@ impl Places {
         let name = Alphanumeric.sample_string(&mut rand::rng(), 20);
         let below = format!("{FOLDER}/{name}");
         let beside = (!layout.root_path.is_empty()).then(|| below.clone());
-        Self { throw_away: layout.below_root(&below), beside }
+        Self { root: layout.root_path.clone(), throw_away: layout.below_root(&below), beside }
     }
 }

@@ -58,6 +58,8 @@ pub use whole::{Checksum, Whole};
 /// whether they do; a test holds that no other room names them.
 pub mod raw {
     pub use super::s3::client as s3;
+    pub use super::sftp::{AnyRequest, Said};
+    pub use super::swift::{Client as SwiftClient, client as swift};
 }
 
 /// A store that documents are read from.

@@ -79,6 +79,20 @@ fn nothing_in_the_program_can_write_to_storage() {
 }
 
 #[test]
+fn what_reads_over_sftp_sends_no_packet_that_it_does_not_know() {
+    // Where this is said and passed on; what is put in stands in the room `proof`.
+    let known = ["sftp/any_request.rs", "sftp/session.rs", "sftp/wire.rs"];
+    for file in sources().into_iter().filter(|file| !known.iter().any(|known| file.ends_with(known))) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let is_named = text.contains("ask_anything") || text.contains("write_anything");
+        assert!(!is_named, "{} may send anything", file.display());
+        let is_in_sftp = file.components().any(|part| part.as_os_str() == "sftp") && room_of(&file) == "storage";
+        let is_passed_on = file.ends_with("sftp/mod.rs");
+        assert!(!is_in_sftp || is_passed_on || !text.contains("AnyRequest"), "{} may send anything", file.display());
+    }
+}
+
+#[test]
 fn only_the_proof_that_nothing_can_write_may_try_and_nothing_that_serves_can_reach_it() {
     // It tries to write so as to be refused, with clients that it gets from `storage::raw`.
     for file in sources() {

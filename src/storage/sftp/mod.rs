@@ -3,8 +3,9 @@
 //! A page is read in two round trips: the file is opened and its real path asked for; then it is looked at, its first parts
 //! are read and it is looked at again. That it is given back nobody waits for. [`pool`] keeps connections and the
 //! sessions on them, [`session`] sends requests without waiting for each other's answers, and [`wire`] knows no request
-//! that would change anything.
+//! that would change anything. What is in [`any_request`] none of these use.
 
+mod any_request;
 mod body;
 mod connection;
 mod host_keys;
@@ -29,6 +30,7 @@ use super::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
 use crate::docs::ObjectName;
 use crate::http::etag::ETag;
 
+pub use any_request::{AnyRequest, Said};
 pub use host_keys::{HostKey, HostKeyProblem, HostKeys};
 pub use options::{SftpCredentials, SftpOptions};
 pub use user_key::{UserKey, UserKeyProblem};

@@ -141,7 +141,12 @@ impl Session {
 
     /// Asks at once; the answer may be waited for, or not.
     pub(super) fn ask(&self, ask: Ask<'_>) -> Result<Pending, StoreError> {
-        self.link.ask(ask)
+        self.link.ask(|id, out| ask.write(id, out))
+    }
+
+    /// The same with a request that [`wire`] does not know.
+    pub(super) fn ask_anything(&self, kind: u8, body: &[u8]) -> Result<Pending, StoreError> {
+        self.link.ask(|id, out| wire::write_anything(kind, id, body, out))
     }
 
     pub(super) fn real_root(&self) -> Bytes {
@@ -182,7 +187,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         // Nobody waits for how that went.
-        let _ = self.link.ask(Ask::Close(&self.handle));
+        let _ = self.link.ask(|id, out| Ask::Close(&self.handle).write(id, out));
     }
 }
 
@@ -204,7 +209,7 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(self: &Arc<Self>, ask: Ask<'_>) -> Result<Pending, StoreError> {
+    fn ask(self: &Arc<Self>, write: impl FnOnce(u32, &mut BytesMut)) -> Result<Pending, StoreError> {
         let (sender, reply) = oneshot::channel();
         let mut state = self.state();
         if let Some(reason) = &state.lost {
@@ -212,7 +217,7 @@ impl Link {
         }
         let id = state.next_id;
         state.next_id = id.wrapping_add(1);
-        ask.write(id, &mut state.outbox);
+        write(id, &mut state.outbox);
         state.asked.insert(id, Asked { since: Instant::now(), reply: sender });
         drop(state);
         self.stirred.notify_one();

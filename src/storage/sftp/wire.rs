@@ -1,7 +1,7 @@
 //! The part of SFTP's third version that reads (draft-ietf-secsh-filexfer-02), which is what servers speak.
 //!
-//! There is no packet here that writes, renames, removes or makes anything: whatever the account may do, this client can't
-//! ask for it.
+//! There is no packet here that writes, renames, removes or makes anything: whatever the account may do, a reader of this
+//! store can't have it asked for. [`write_anything`] is for the proof that the account may not.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -75,6 +75,14 @@ impl Ask<'_> {
     }
 }
 
+/// Puts a packet at the end of `out` of which nothing is known here.
+pub(super) fn write_anything(kind: u8, id: u32, body: &[u8], out: &mut BytesMut) {
+    packet(out, kind, |out| {
+        out.put_u32(id);
+        out.extend_from_slice(body);
+    });
+}
+
 /// Puts the packet that begins a session at the end of `out`.
 pub(super) fn write_init(out: &mut BytesMut) {
     const INIT: u8 = 1;
@@ -132,11 +140,13 @@ pub(super) struct Status {
 }
 
 impl Status {
+    pub(super) const OK: u32 = 0;
     pub(super) const END: u32 = 1;
     pub(super) const NO_SUCH_FILE: u32 = 2;
     pub(super) const PERMISSION_DENIED: u32 = 3;
     pub(super) const FAILURE: u32 = 4;
     pub(super) const BAD_MESSAGE: u32 = 5;
+    pub(super) const UNSUPPORTED: u32 = 8;
 }
 
 /// A name, and what is known of what it stands for.

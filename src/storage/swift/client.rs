@@ -23,7 +23,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// Asks one container.
 #[derive(Debug)]
-pub(super) struct Client {
+pub struct Client {
     http: reqwest::Client,
     tokens: Arc<Keeper<Token>>,
     /// As it stands in a path.
@@ -32,7 +32,7 @@ pub(super) struct Client {
 
 /// One request, whoever sends it and how often.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub struct Ask {
     method: Method,
     /// What comes behind the account.
     path: String,
@@ -45,7 +45,7 @@ impl Client {
     }
 
     /// A request for an object; `None` where no object can have such a name.
-    pub(super) fn object(&self, method: Method, key: &str, headers: HeaderMap) -> Option<Ask> {
+    pub fn object(&self, method: Method, key: &str, headers: HeaderMap) -> Option<Ask> {
         // A client takes these out of an address, escaped or not: it would be another object's.
         let is_plain = !key.split('/').any(|segment| matches!(segment, "." | ".."));
         let path = format!("/{}/{}", self.container, utf8_percent_encode(key, ESCAPED));
@@ -53,10 +53,8 @@ impl Client {
     }
 
     /// A request for the container itself.
-    pub(super) fn container(&self, method: Method, query: &[(&str, &str)]) -> Ask {
-        let pairs = query.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, ESCAPED)));
-        let path = format!("/{}?{}", self.container, pairs.collect::<Vec<_>>().join("&"));
-        Ask { method, path, headers: HeaderMap::new() }
+    pub fn container(&self, method: Method, query: &[(&str, &str)]) -> Ask {
+        Ask { method, path: format!("/{}", self.container), headers: HeaderMap::new() }.with(query)
     }
 
     /// The container's name, as it stands in a path.
@@ -69,8 +67,20 @@ impl Client {
         self.tokens.trouble()
     }
 
+    /// Swift's answer to one try, whatever it is: a token that is refused is kept.
+    ///
+    /// # Errors
+    /// Where there is no token, or no answer.
+    pub async fn send_once(&self, ask: &Ask) -> Result<Response, StoreError> {
+        let token = self.tokens.current().await?;
+        send(&self.http, ask.request(&token.account, &token.value)?).await.map_err(StoreError::unavailable)
+    }
+
     /// Swift's answer, whatever it is. What may pass is tried again, and a token that is refused is changed for a new one.
-    pub(super) async fn send(&self, ask: &Ask) -> Result<Response, StoreError> {
+    ///
+    /// # Errors
+    /// Where there is no token, or no answer.
+    pub async fn send(&self, ask: &Ask) -> Result<Response, StoreError> {
         let mut token = self.tokens.current().await?;
         let mut is_renewed = false;
         let (mut tries, mut pause) = (0, FIRST_PAUSE);
@@ -95,6 +105,14 @@ impl Client {
 }
 
 impl Ask {
+    /// It with this query.
+    #[must_use]
+    pub fn with(mut self, query: &[(&str, &str)]) -> Self {
+        let pairs = query.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, ESCAPED)));
+        self.path = format!("{}?{}", self.path, pairs.collect::<Vec<_>>().join("&"));
+        self
+    }
+
     fn request(&self, account: &str, token: &http::HeaderValue) -> Result<Request<Vec<u8>>, StoreError> {
         let address: Uri = format!("{account}{}", self.path).parse().map_err(StoreError::unavailable)?;
         let mut request = Request::new(Vec::new());

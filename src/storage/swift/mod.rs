@@ -17,11 +17,12 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use self::answer::{bounded, object_meta, swifts};
-use self::client::Client;
 use self::keystone::Keystone;
 use super::http::CONNECT_TIMEOUT;
 use super::{Checksum, DocStore, GetOptions, Means, Object, ObjectMeta, StoreError, SwiftOptions};
 use crate::docs::ObjectName;
+
+pub use self::client::Client;
 
 /// Swift takes names up to this many bytes unless its operator says otherwise, so a longer one names no object.
 const LONGEST_NAME: usize = 1024;
@@ -41,12 +42,20 @@ const SEEN_FOR: Duration = Duration::from_secs(60);
 /// # Errors
 /// Where TLS can't be set up.
 pub fn swift(options: &SwiftOptions, means: &Means<'_>) -> Result<Arc<dyn DocStore>, StoreError> {
+    Ok(Arc::new(SwiftStore { client: client(options, means)?, seen: Mutex::default() }))
+}
+
+/// The client itself, which could do more than read.
+///
+/// # Errors
+/// As for [`swift`].
+pub fn client(options: &SwiftOptions, means: &Means<'_>) -> Result<Client, StoreError> {
     // No bound on a request here: whoever reads sets the deadlines. And no redirections: they would take secret and token
     // elsewhere.
     let http = means.trust.http_client(false).connect_timeout(means.timeout.min(CONNECT_TIMEOUT));
     let http = http.redirect(Policy::none()).build().map_err(StoreError::unavailable)?;
     let tokens = means.kept.keeper(Keystone::new(options, http.clone()), means.instruments);
-    Ok(Arc::new(SwiftStore { client: Client::new(http, tokens, &options.container), seen: Mutex::default() }))
+    Ok(Client::new(http, tokens, &options.container))
 }
 
 #[derive(Debug)]

@@ -9,13 +9,17 @@ mod s3;
 
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
 
+use callboard::storage::{OriginOptions, StoreError};
+use callboard::telemetry::{Instruments, OriginInstruments};
+use callboard::trust::Trust;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::support::Backstage;
 use crate::support::servers::Server;
+use crate::support::{Backstage, configuration};
 
 /// The bucket that users have policies for.
 pub const BUCKET: &str = "docs";
@@ -113,4 +117,12 @@ pub async fn checked(backstage: &Backstage, publisher: &str, storage: &str) -> (
     let printed = printed(&output);
     let verdict = printed.lines().find(|line| line.contains("read only: ")).unwrap_or(&printed);
     (verdict.to_owned(), output.status.code())
+}
+
+/// An origin that reads from `publisher`, and what its store is made with.
+pub fn origin(publisher: &str) -> (OriginOptions, Trust, Arc<OriginInstruments>) {
+    let resolved = configuration(&format!("techdocs: {{ publisher: {publisher} }}\n")).resolved;
+    let options = resolved.storage.origins[0].clone();
+    let instruments = Instruments::new().unwrap().origin(&options.name, &StoreError::RESULTS);
+    (options, callboard::app::trust(&resolved.trust).unwrap(), Arc::new(instruments))
 }

@@ -55,6 +55,8 @@ pub enum Swift {
     Redirects,
     /// It takes no token.
     TakesNoToken,
+    /// It takes tokens for reading alone, as where the credential has access rules.
+    HasAccessRules,
     /// Its container is gone.
     HasNoContainer,
 }
@@ -187,7 +189,12 @@ async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Response<Fu
     }
     let token = head.headers.get("x-auth-token").map(|token| token.to_str().unwrap());
     let until = token.and_then(|token| state.tokens.get(token));
-    if state.swift == Swift::TakesNoToken || until.is_none_or(|until| *until <= Instant::now()) {
+    let is_ruled_out = match state.swift {
+        Swift::TakesNoToken => true,
+        Swift::HasAccessRules => !matches!(head.method, Method::GET | Method::HEAD),
+        _ => false,
+    };
+    if is_ruled_out || until.is_none_or(|until| *until <= Instant::now()) {
         state.refused += 1;
         return status(401);
     }
@@ -222,7 +229,7 @@ impl State {
 
     fn read(&mut self, path: &str, query: &str) -> Response<Full<Bytes>> {
         match self.swift {
-            Swift::Well | Swift::TakesNoToken | Swift::AnswersFirst(_, 0) => {}
+            Swift::Well | Swift::TakesNoToken | Swift::HasAccessRules | Swift::AnswersFirst(_, 0) => {}
             Swift::Answers(code) => return status(code),
             Swift::AnswersFirst(code, times) => {
                 self.swift = Swift::AnswersFirst(code, times - 1);

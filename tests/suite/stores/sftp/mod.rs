@@ -5,6 +5,7 @@ mod documents;
 mod least_policy;
 mod logins;
 mod outages;
+mod read_only;
 mod site;
 
 use std::time::Duration;

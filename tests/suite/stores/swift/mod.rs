@@ -1,6 +1,7 @@
 //! OpenStack Swift: the imitation for what can't be had from the real one, and the real one for all else.
 
 mod imitated;
+mod read_only;
 mod real;
 mod trouble;
 
