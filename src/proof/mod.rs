@@ -6,6 +6,8 @@
 //! whether somebody may is looked at before what they ask for. Nothing that serves readers can reach this room: only the
 //! wiring and the command line import it, and a test holds that.
 
+mod answer;
+mod bucket;
 mod local;
 mod report;
 mod s3;
@@ -111,12 +113,11 @@ impl Prover {
         let trial: Option<Box<dyn Trial>> = match &options.store {
             StoreOptions::Local { directory } => Some(Box::new(local::Folder(directory.clone()))),
             StoreOptions::S3(s3) => Some(Box::new(s3::Bucket::new(s3, means)?)),
+            StoreOptions::Gcs(gcs) => Some(Box::new(bucket::Bucket::google(gcs, means)?)),
+            StoreOptions::Azure(azure) => Some(Box::new(bucket::Bucket::azure(azure, means)?)),
             StoreOptions::Sample => None,
             // Nothing may be taken for proven that was not tried.
-            untried @ (StoreOptions::Gcs(_)
-            | StoreOptions::Azure(_)
-            | StoreOptions::Swift(_)
-            | StoreOptions::Sftp(_)) => {
+            untried @ (StoreOptions::Swift(_) | StoreOptions::Sftp(_)) => {
                 anyhow::bail!("this version can't try it on {untried}")
             }
         };

@@ -10,14 +10,14 @@ mod service_account;
 
 use std::sync::Arc;
 
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
 
 use super::bucket::Bucket;
 use super::credential::{Credential, Keeper};
 use super::http::{client_options, connector, retries};
 use super::{DocStore, GcsOptions, Means, StoreError};
 use exchange::Asker;
-use issuer::GoogleIssuer;
+use issuer::{GoogleIssuer, READ_ONLY, READ_WRITE};
 
 pub use default::{AwsVariables, DefaultCredentials};
 pub use kinds::{GoogleCredentials, NotCredentials};
@@ -30,8 +30,27 @@ const ATTEMPTS: usize = 3;
 /// # Errors
 /// Where the client can't be built from these options; the text names what it misses.
 pub fn gcs(options: &GcsOptions, means: &Means<'_>) -> Result<Arc<dyn DocStore>, StoreError> {
+    let (client, keeper) = build(options, means, READ_ONLY)?;
+    Ok(Arc::new(Bucket::new(client, options.forbidden_is_absent, Some(keeper as Arc<dyn Credential>))))
+}
+
+/// The client itself, which could do more than read. Its tokens are not narrowed to reading where they need not be, so that
+/// they allow what the account is allowed.
+///
+/// # Errors
+/// As for [`gcs`].
+pub fn client(options: &GcsOptions, means: &Means<'_>) -> Result<GoogleCloudStorage, StoreError> {
+    Ok(build(options, means, READ_WRITE)?.0)
+}
+
+/// The client, and the credential that it shows, whose tokens are of this scope.
+fn build(
+    options: &GcsOptions,
+    means: &Means<'_>,
+    scope: &'static str,
+) -> Result<(GoogleCloudStorage, Arc<Keeper<GcpCredential>>), StoreError> {
     let asker = Asker::new(means.trust, means.timeout)?;
-    let issuer = GoogleIssuer::new(options.credentials.clone(), options.default_credentials.clone(), asker);
+    let issuer = GoogleIssuer::new(options.credentials.clone(), options.default_credentials.clone(), scope, asker);
     let keeper = Keeper::start(issuer, Arc::clone(means.instruments));
     let mut client = client_options(means.timeout, None);
     let mut builder = GoogleCloudStorageBuilder::new().with_credentials(Arc::clone(&keeper) as _);
@@ -46,5 +65,5 @@ pub fn gcs(options: &GcsOptions, means: &Means<'_>) -> Result<Arc<dyn DocStore>,
         .with_http_connector(connector(means.trust))
         .build()
         .map_err(StoreError::unavailable)?;
-    Ok(Arc::new(Bucket::new(client, options.forbidden_is_absent, Some(keeper as Arc<dyn Credential>))))
+    Ok((client, keeper))
 }
