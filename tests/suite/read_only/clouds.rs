@@ -67,6 +67,22 @@ async fn each_right_at_google_is_found_and_nothing_is_left_of_finding_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_simple_server_wrote_is_deleted_again_or_named() {
+    let gcs = google().await;
+    let before = gcs.held();
+    gcs.rule(|rules| (rules.is_simple, rules.may_create, rules.may_delete) = (true, true, true));
+    let (verdict, _) = checked_at_google(&gcs, ROOT, &gcs.key(), "").await;
+    assert!(verdict.contains("can overwrite objects, delete objects") && !verdict.contains("is left"), "{verdict}");
+    assert_eq!(gcs.held(), before);
+
+    gcs.rule(|rules| rules.may_delete = false);
+    let (verdict, _) = checked_at_google(&gcs, ROOT, &gcs.key(), "").await;
+    let left: Vec<String> = gcs.held().into_keys().filter(|name| !before.contains_key(name)).collect();
+    assert!(!left.is_empty() && left.iter().all(|name| name.starts_with("sites/all/callboard-read-only-check/")));
+    assert!(left.iter().all(|name| verdict.contains(name)), "{left:?}: {verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_is_given_no_tokens_for_writing_can_only_read() {
     let gcs = google().await;
     gcs.rule(|rules| (rules.may_create, rules.may_delete) = (true, true));

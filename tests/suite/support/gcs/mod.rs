@@ -95,6 +95,8 @@ pub struct Rules {
     pub may_create: bool,
     /// `storage.objects.delete`.
     pub may_delete: bool,
+    /// Whether it knows neither conditions nor digests, as simple imitations don't.
+    pub is_simple: bool,
     /// What storage answers instead.
     pub storage_fails: Option<u16>,
     /// What the token endpoint is called.
@@ -123,6 +125,7 @@ impl Gcs {
                 may_list: true,
                 may_create: false,
                 may_delete: false,
+                is_simple: false,
                 storage_fails: None,
                 token_uri: format!("http://{address}/token"),
                 page: 7,
