@@ -28,7 +28,7 @@ use crate::secret::Secret;
 use crate::server::tls::{Acceptor, Reloader, TlsOptions};
 use crate::server::{Listener, Stop, Stopper, raise_open_files};
 use crate::storage::{
-    self, DocStore, LocalStore, Means, Options as StorageOptions, Origin, OriginOptions, Origins, SftpStore,
+    self, DocStore, Kept, LocalStore, Means, Options as StorageOptions, Origin, OriginOptions, Origins, SftpStore,
     StoreError, StoreOptions,
 };
 use crate::telemetry::{AccessLog, Instruments, ListenerName, OriginInstruments, Telemetry};
@@ -329,8 +329,9 @@ pub fn origins(
 ) -> Result<Origins, StartError> {
     let origin = |options: &OriginOptions| {
         let instruments = origin_instruments(options, instruments);
-        let store = store(options, trust, &instruments)?;
-        Ok(Origin::new(store, options, instruments))
+        let kept = Arc::default();
+        let store = store(options, trust, &instruments, &kept)?;
+        Ok(Origin::new(store, options, instruments).keeping(kept))
     };
     let all: Result<_, StartError> = options.origins.iter().map(origin).collect();
     Ok(Origins::new(all?, clock.clone()))
@@ -348,8 +349,9 @@ pub fn store(
     options: &OriginOptions,
     trust: &Trust,
     instruments: &Arc<OriginInstruments>,
+    kept: &Arc<Kept>,
 ) -> Result<Arc<dyn DocStore>, StartError> {
-    let means = Means { timeout: options.bounds.timeout, trust, instruments };
+    let means = Means { timeout: options.bounds.timeout, trust, instruments, kept };
     let setup = |what| move |error: StoreError| StartError::Setup { what, source: error.into() };
     match &options.store {
         StoreOptions::Local { directory } => Ok(Arc::new(LocalStore::new(directory.clone()))),

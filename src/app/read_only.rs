@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::StartError;
 use crate::proof::{Proof, Prover};
 use crate::server::Stop;
-use crate::storage::{Means, Options, OriginOptions, Origins, RequireReadOnly};
+use crate::storage::{Kept, Means, Options, OriginOptions, Origins, RequireReadOnly};
 use crate::telemetry::OriginInstruments;
 use crate::trust::Trust;
 
@@ -28,6 +28,7 @@ struct Suspect {
     options: OriginOptions,
     instruments: Arc<OriginInstruments>,
     trust: Trust,
+    kept: Arc<Kept>,
 }
 
 impl Requirement {
@@ -35,7 +36,8 @@ impl Requirement {
         let mut requirement = Self::default();
         for (options, origin) in options.origins.iter().zip(origins.iter()) {
             let instruments = Arc::clone(origin.instruments());
-            let suspect = Suspect { options: options.clone(), instruments, trust: trust.clone() };
+            let kept = Arc::clone(origin.kept());
+            let suspect = Suspect { options: options.clone(), instruments, trust: trust.clone(), kept };
             match options.require_read_only {
                 RequireReadOnly::Off => {}
                 RequireReadOnly::Warn => requirement.beside.push(suspect),
@@ -95,7 +97,10 @@ impl Suspect {
 
     fn prover(&self) -> anyhow::Result<Prover> {
         let timeout = self.options.bounds.timeout;
-        Prover::new(&self.options, &Means { timeout, trust: &self.trust, instruments: &self.instruments })
+        Prover::new(
+            &self.options,
+            &Means { timeout, trust: &self.trust, instruments: &self.instruments, kept: &self.kept },
+        )
     }
 
     /// What is proven, however long it takes until everything that changes storage has been told of.

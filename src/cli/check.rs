@@ -81,7 +81,12 @@ async fn check_storage(resolved: &Resolved, report: &mut Report) -> anyhow::Resu
                 continue;
             }
         }
-        let means = Means { timeout: options.bounds.timeout, trust: &trust, instruments: origin.instruments() };
+        let means = Means {
+            timeout: options.bounds.timeout,
+            trust: &trust,
+            instruments: origin.instruments(),
+            kept: origin.kept(),
+        };
         match Prover::new(options, &means) {
             Ok(prover) => tell_proof(&place, options, &prover.prove().await, report),
             Err(error) => untold(&place, options, &format!("whether it can write: {error:#}"), report),

@@ -98,7 +98,17 @@ impl<C: ObjectStore + PaginatedListStore> Bucket<C> {
             Ok(known) => self.client.head(&known).await.is_ok(),
             Err(_) => false,
         };
-        self.refusals.can_still_read(head).await
+        self.refusals.can_still_read(head).await && self.is_refused(key).await
+    }
+
+    /// Whether an object is refused now. What was, may have been in an outage that has passed before anything else was asked
+    /// for.
+    async fn is_refused(&self, key: &Path) -> bool {
+        let first_byte = ClientGetOptions { range: Some((0..1).into()), ..Default::default() };
+        match self.client.get_opts(key, first_byte).await {
+            Err(error @ object_store::Error::PermissionDenied { .. }) => blames_object(&error),
+            _ => false,
+        }
     }
 }
 

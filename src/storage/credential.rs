@@ -1,7 +1,8 @@
 //! Credentials that expire: renewed ahead of time by a task of their own, and never inside a request.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -132,6 +133,34 @@ struct Lent<C> {
     credential: Arc<C>,
     ends_at: Option<Instant>,
     place: Option<String>,
+}
+
+/// Remembers the keeper of an origin's credential, for as long as a client of the origin holds it: so that all of them
+/// share it, and whoever gives it out is asked once.
+#[derive(Default)]
+pub struct Kept(Mutex<Option<Box<dyn Any + Send>>>);
+
+impl Kept {
+    /// The keeper there is, or a new one.
+    pub(super) fn keeper<I: Issuer>(
+        &self,
+        issuer: I,
+        instruments: &Arc<OriginInstruments>,
+    ) -> Arc<Keeper<I::Credential>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = kept.as_ref().and_then(|kept| kept.downcast_ref::<Weak<Keeper<I::Credential>>>());
+        held.and_then(Weak::upgrade).unwrap_or_else(|| {
+            let keeper = Keeper::start(issuer, Arc::clone(instruments));
+            *kept = Some(Box::new(Arc::downgrade(&keeper)));
+            keeper
+        })
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept")
+    }
 }
 
 impl<C: Send + Sync + 'static> Keeper<C> {

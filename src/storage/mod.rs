@@ -38,6 +38,7 @@ use crate::telemetry::OriginInstruments;
 use crate::trust::Trust;
 
 pub use azure::{AzureAccess, AzureIdentity, AzureOptions, AzureProof, MachineEndpoint, azure};
+pub use credential::Kept;
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use forbidden::Forbidden;
@@ -110,6 +111,8 @@ pub struct Means<'m> {
     pub trust: &'m Trust,
     /// What counts for its origin.
     pub instruments: &'m Arc<OriginInstruments>,
+    /// The credential that all clients of the origin share.
+    pub kept: &'m Arc<Kept>,
 }
 
 /// What a store tells about an object beside its body.

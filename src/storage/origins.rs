@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use moka::sync::Cache;
 
 use super::{
-    Contact, DocStore, Forbidden, GetOptions, Object, ObjectMeta, OriginOptions, Reader, Scope, Standing, StoreError,
-    Whole,
+    Contact, DocStore, Forbidden, GetOptions, Kept, Object, ObjectMeta, OriginOptions, Reader, Scope, Standing,
+    StoreError, Whole,
 };
 use crate::chain::chain;
 use crate::clock::{Clock, Timestamp};
@@ -37,6 +37,7 @@ pub struct Origin {
     falls_through: bool,
     bucket: Option<String>,
     instruments: Arc<OriginInstruments>,
+    kept: Arc<Kept>,
 }
 
 /// All stores, in the order in which they are asked.
@@ -78,7 +79,18 @@ impl Origin {
             falls_through: options.falls_through,
             bucket: options.store.bucket().map(str::to_owned),
             instruments,
+            kept: Arc::default(),
         }
+    }
+
+    /// The same, with the credential that its store shows.
+    pub fn keeping(self, kept: Arc<Kept>) -> Self {
+        Self { kept, ..self }
+    }
+
+    /// The credential that all clients of it share.
+    pub fn kept(&self) -> &Arc<Kept> {
+        &self.kept
     }
 
     /// What people call it.

@@ -15,7 +15,7 @@ use url::{Host, Url};
 use self::client::CredentialHttp;
 use self::issuer::{AwsIssuer, region};
 use super::bucket::Bucket;
-use super::credential::{Credential, Keeper};
+use super::credential::Credential;
 use super::http::{client_options, connector, retries};
 use super::{DocStore, Means, S3Options, StoreError};
 
@@ -49,7 +49,7 @@ fn build(options: &S3Options, means: &Means<'_>) -> Result<(AmazonS3, Option<Arc
     } else {
         let http = CredentialHttp::new(means.trust, options.proxy.as_ref())?;
         let issuer = AwsIssuer::new(options.credentials.clone(), http);
-        let keeper = Keeper::start(issuer, Arc::clone(means.instruments));
+        let keeper = means.kept.keeper(issuer, means.instruments);
         builder = builder.with_credentials(keeper.clone());
         credential = Some(keeper);
     }

@@ -71,7 +71,9 @@ fn nothing_in_the_program_can_write_to_storage() {
         let text = std::fs::read_to_string(&file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for writer in writers {
-            assert!(!code.contains(writer), "{} holds {writer}", file.display());
+            // This one asks an instance's metadata, which is no storage, for a token: AWS has that done with PUT.
+            let asks_metadata = writer == "Method::PUT" && file.ends_with("src/storage/gcs/aws.rs");
+            assert!(asks_metadata || !code.contains(writer), "{} holds {writer}", file.display());
         }
     }
 }

@@ -15,7 +15,7 @@ use percent_encoding::percent_decode_str;
 use self::answers::Worded;
 use self::token::TokenIssuer;
 use super::bucket::Bucket;
-use super::credential::{Credential, Keeper};
+use super::credential::Credential;
 use super::http::{client_options, connector, retries};
 use super::{DocStore, ForbiddenIsAbsent, Means, StoreError};
 
@@ -66,7 +66,7 @@ fn build(
         }
         AzureAccess::Identity(identity) => {
             let issuer = TokenIssuer::new(identity.clone(), means.trust).map_err(StoreError::unavailable)?;
-            let keeper = Keeper::start(issuer, Arc::clone(means.instruments));
+            let keeper = means.kept.keeper(issuer, means.instruments);
             (builder.with_credentials(Arc::clone(&keeper) as _), Some(keeper))
         }
     };
@@ -124,7 +124,8 @@ mod tests {
     async fn a_store_that_is_printed_shows_no_secret() {
         let trust = Trust::load(&trust::Options::default()).unwrap();
         let instruments = Arc::new(Instruments::new().unwrap().origin("docs", &[]));
-        let means = Means { timeout: Duration::from_secs(1), trust: &trust, instruments: &instruments };
+        let means =
+            Means { timeout: Duration::from_secs(1), trust: &trust, instruments: &instruments, kept: &Arc::default() };
         for access in [AzureAccess::Key(Secret::new("c2VjcmV0")), AzureAccess::Signature(Secret::new("sig=c2VjcmV0"))] {
             let options = AzureOptions {
                 container: "docs".to_owned(),

@@ -30,7 +30,8 @@ const ATTEMPTS: usize = 3;
 /// # Errors
 /// Where the client can't be built from these options; the text names what it misses.
 pub fn gcs(options: &GcsOptions, means: &Means<'_>) -> Result<Arc<dyn DocStore>, StoreError> {
-    let (client, keeper) = build(options, means, READ_ONLY)?;
+    let keeper = means.kept.keeper(issuer(options, means, READ_ONLY)?, means.instruments);
+    let client = build(options, means, &keeper)?;
     Ok(Arc::new(Bucket::new(client, options.forbidden_is_absent, Some(keeper as Arc<dyn Credential>))))
 }
 
@@ -40,30 +41,32 @@ pub fn gcs(options: &GcsOptions, means: &Means<'_>) -> Result<Arc<dyn DocStore>,
 /// # Errors
 /// As for [`gcs`].
 pub fn client(options: &GcsOptions, means: &Means<'_>) -> Result<GoogleCloudStorage, StoreError> {
-    Ok(build(options, means, READ_WRITE)?.0)
+    // What readers share is never one that could write.
+    build(options, means, &Keeper::start(issuer(options, means, READ_WRITE)?, Arc::clone(means.instruments)))
 }
 
-/// The client, and the credential that it shows, whose tokens are of this scope.
+/// Who gives out tokens of this scope.
+fn issuer(options: &GcsOptions, means: &Means<'_>, scope: &'static str) -> Result<GoogleIssuer, StoreError> {
+    let asker = Asker::new(means.trust, means.timeout)?;
+    Ok(GoogleIssuer::new(options.credentials.clone(), options.default_credentials.clone(), scope, asker))
+}
+
 fn build(
     options: &GcsOptions,
     means: &Means<'_>,
-    scope: &'static str,
-) -> Result<(GoogleCloudStorage, Arc<Keeper<GcpCredential>>), StoreError> {
-    let asker = Asker::new(means.trust, means.timeout)?;
-    let issuer = GoogleIssuer::new(options.credentials.clone(), options.default_credentials.clone(), scope, asker);
-    let keeper = Keeper::start(issuer, Arc::clone(means.instruments));
+    keeper: &Arc<Keeper<GcpCredential>>,
+) -> Result<GoogleCloudStorage, StoreError> {
     let mut client = client_options(means.timeout, None);
-    let mut builder = GoogleCloudStorageBuilder::new().with_credentials(Arc::clone(&keeper) as _);
+    let mut builder = GoogleCloudStorageBuilder::new().with_credentials(Arc::clone(keeper) as _);
     if let Some(endpoint) = &options.endpoint {
         client = client.with_allow_http(endpoint.scheme() == "http");
         builder = builder.with_base_url(endpoint.as_str().trim_end_matches('/'));
     }
-    let client = builder
+    builder
         .with_bucket_name(&options.bucket)
         .with_client_options(client)
         .with_retry(retries(ATTEMPTS, means.timeout))
         .with_http_connector(connector(means.trust))
         .build()
-        .map_err(StoreError::unavailable)?;
-    Ok((client, keeper))
+        .map_err(StoreError::unavailable)
 }

@@ -19,7 +19,6 @@ use tokio::time::Instant;
 use self::answer::{bounded, object_meta, swifts};
 use self::client::Client;
 use self::keystone::Keystone;
-use super::credential::Keeper;
 use super::http::CONNECT_TIMEOUT;
 use super::{Checksum, DocStore, GetOptions, Means, Object, ObjectMeta, StoreError, SwiftOptions};
 use crate::docs::ObjectName;
@@ -46,7 +45,7 @@ pub fn swift(options: &SwiftOptions, means: &Means<'_>) -> Result<Arc<dyn DocSto
     // elsewhere.
     let http = means.trust.http_client(false).connect_timeout(means.timeout.min(CONNECT_TIMEOUT));
     let http = http.redirect(Policy::none()).build().map_err(StoreError::unavailable)?;
-    let tokens = Keeper::start(Keystone::new(options, http.clone()), Arc::clone(means.instruments));
+    let tokens = means.kept.keeper(Keystone::new(options, http.clone()), means.instruments);
     Ok(Arc::new(SwiftStore { client: Client::new(http, tokens, &options.container), seen: Mutex::default() }))
 }
 

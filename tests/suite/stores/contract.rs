@@ -101,7 +101,7 @@ pub fn store_with(publisher: &str, storage: &str) -> Arc<dyn DocStore> {
     let options = &resolved.storage.origins[0];
     let instruments = Instruments::new().unwrap().origin(&options.name, &StoreError::RESULTS);
     let trust = app::trust(&resolved.trust).unwrap();
-    app::store(options, &trust, &Arc::new(instruments)).unwrap()
+    app::store(options, &trust, &Arc::new(instruments), &Arc::default()).unwrap()
 }
 
 /// Bytes of which no two megabytes are the same.
