@@ -9,17 +9,15 @@ use object_store::aws::{AmazonS3, AwsAuthorizer};
 use object_store::client::{HttpRequest, HttpRequestBody};
 use object_store::path::Path;
 use object_store::signer::Signer;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use url::Url;
 
+use super::answer::{Answer, CONTENT, UNENCODED, WRONG_DIGEST};
 use super::{Deed, FOLDER, Places, Trial, Verdict};
 use crate::storage::{Means, S3Options, raw};
 
-/// What would be written.
-const CONTENT: &[u8] = b"Callboard tried whether its credential can write. It can, and should not.";
-
-/// The MD5 of no bytes at all, which are not those of [`CONTENT`]: storage refuses what arrives otherwise than it was sent.
-const WRONG_DIGEST: (HeaderName, &str) = (HeaderName::from_static("content-md5"), "1B2M2Y8AsgTpgAmY7PhCfg==");
+/// The header that names the version which was made.
+const VERSION: &str = "x-amz-version-id";
 
 /// The tag of no object.
 const NO_TAG: &str = "\"00000000000000000000000000000000\"";
@@ -35,12 +33,6 @@ const NOT_THE_CREDENTIAL: [&str; 7] = [
     "AuthFailure",
 ];
 
-/// All but what signatures take as it is (`UriEncode` of AWS Signature Version 4), and slashes.
-const UNENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-
-/// How much of an answer is looked at.
-const MOST_ANSWERED: usize = 16 * 1024;
-
 /// How long the signature for the address is good for, which is never sent.
 const A_MINUTE: Duration = Duration::from_secs(60);
 
@@ -48,15 +40,6 @@ const A_MINUTE: Duration = Duration::from_secs(60);
 pub(super) struct Bucket {
     client: AmazonS3,
     http: reqwest::Client,
-}
-
-/// An answer.
-struct Answer {
-    status: StatusCode,
-    /// The error's code, where it is one.
-    code: String,
-    /// The version that a versioned bucket made of it.
-    version: Option<String>,
 }
 
 impl Bucket {
@@ -105,7 +88,7 @@ impl Bucket {
         AwsAuthorizer::new(&credential, "s3", &region).try_authorize(&mut request, None)?;
         let (parts, _) = request.into_parts();
         let sending = self.http.request(parts.method, url).headers(parts.headers).body(content);
-        Answer::read(sending.send().await?).await
+        Answer::read(sending.send().await?, VERSION).await
     }
 
     async fn put(&self, name: &str, condition: (HeaderName, &str)) -> Verdict {
@@ -175,24 +158,6 @@ impl Trial for Bucket {
     }
 }
 
-impl Answer {
-    async fn read(mut response: reqwest::Response) -> anyhow::Result<Self> {
-        let status = response.status();
-        let version = response.headers().get("x-amz-version-id").and_then(|version| version.to_str().ok());
-        let version = version.map(str::to_owned);
-        let mut body = Vec::new();
-        while body.len() < MOST_ANSWERED
-            && let Some(piece) = response.chunk().await?
-        {
-            body.extend_from_slice(&piece);
-        }
-        let text = String::from_utf8_lossy(&body);
-        let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-        let code = code.filter(|_| !status.is_success()).map_or(String::new(), |(code, _)| code.to_owned());
-        Ok(Self { status, code, version })
-    }
-}
-
 /// What an answer tells of what was allowed.
 fn judge(answer: anyhow::Result<Answer>) -> Verdict {
     let Answer { status, code, .. } = match answer {
@@ -218,7 +183,8 @@ mod tests {
     use super::*;
 
     fn judged(status: u16, code: &str) -> Verdict {
-        judge(Ok(Answer { status: StatusCode::from_u16(status).unwrap(), code: code.to_owned(), version: None }))
+        let (status, code) = (StatusCode::from_u16(status).unwrap(), code.to_owned());
+        judge(Ok(Answer { status, code, text: String::new(), version: None }))
     }
 
     #[test]

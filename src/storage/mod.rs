@@ -37,7 +37,7 @@ use crate::http::etag::ETag;
 use crate::telemetry::OriginInstruments;
 use crate::trust::Trust;
 
-pub use azure::*;
+pub use azure::{AzureAccess, AzureIdentity, AzureOptions, AzureProof, MachineEndpoint, azure};
 pub use credential::Kept;
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
@@ -57,6 +57,8 @@ pub use whole::{Checksum, Whole};
 /// The clients as they are, with credentials that may allow them more than reading. For the room `proof` alone, which tries
 /// whether they do; a test holds that no other room names them.
 pub mod raw {
+    pub use super::azure::client as azure;
+    pub use super::gcs::client as gcs;
     pub use super::s3::client as s3;
     pub use super::sftp::{AnyRequest, Said};
     pub use super::swift::{Client as SwiftClient, client as swift};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use object_store::CredentialProvider;
-use object_store::azure::{AzureAccessKey, AzureCredential, MicrosoftAzureBuilder};
+use object_store::azure::{AzureAccessKey, AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder};
 use percent_encoding::percent_decode_str;
 
 use self::answers::Worded;
@@ -29,6 +29,23 @@ const ATTEMPTS: usize = 3;
 /// # Errors
 /// Where the client can't be built from these options; the text names what it misses.
 pub fn azure(options: &AzureOptions, means: &Means<'_>) -> Result<Arc<dyn DocStore>, StoreError> {
+    let (client, renewed) = build(options, means)?;
+    Ok(Arc::new(Bucket::new(client, ForbiddenIsAbsent::Never, renewed)))
+}
+
+/// The client itself, which could do more than read.
+///
+/// # Errors
+/// As for [`azure`].
+pub fn client(options: &AzureOptions, means: &Means<'_>) -> Result<MicrosoftAzure, StoreError> {
+    Ok(build(options, means)?.0)
+}
+
+/// The client, and its credential where that is renewed.
+fn build(
+    options: &AzureOptions,
+    means: &Means<'_>,
+) -> Result<(MicrosoftAzure, Option<Arc<dyn Credential>>), StoreError> {
     let client = client_options(means.timeout, None).with_allow_http(options.endpoint.scheme() == "http");
     let builder = MicrosoftAzureBuilder::new()
         .with_account(&options.account)
@@ -53,8 +70,7 @@ pub fn azure(options: &AzureOptions, means: &Means<'_>) -> Result<Arc<dyn DocSto
             (builder.with_credentials(Arc::clone(&keeper) as _), Some(keeper))
         }
     };
-    let client = builder.build().map_err(StoreError::unavailable)?;
-    Ok(Arc::new(Bucket::new(client, ForbiddenIsAbsent::Never, renewed)))
+    Ok((builder.build().map_err(StoreError::unavailable)?, renewed))
 }
 
 /// A signature's parameters. A plus sign in them is one, whether or not it is encoded.

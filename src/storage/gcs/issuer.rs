@@ -19,6 +19,9 @@ use crate::storage::credential::{IssueError, Issued, Issuer};
 /// What tokens are asked for: with it even a credential that may write can't.
 pub(super) const READ_ONLY: &str = "https://www.googleapis.com/auth/devstorage.read_only";
 
+/// What they are asked for where it is tried what the account itself may do.
+pub(super) const READ_WRITE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
+
 /// What a token is asked for that only serves to impersonate a service account.
 pub(super) const IMPERSONATE: &str = "https://www.googleapis.com/auth/iam";
 
@@ -30,6 +33,7 @@ const LIFETIME_SECONDS: u32 = 3600;
 pub(super) struct GoogleIssuer {
     credentials: Option<GoogleCredentials>,
     default: DefaultCredentials,
+    scope: &'static str,
     asker: Asker,
 }
 
@@ -49,8 +53,25 @@ struct Generated {
 }
 
 impl GoogleIssuer {
-    pub(super) fn new(credentials: Option<GoogleCredentials>, default: DefaultCredentials, asker: Asker) -> Self {
-        Self { credentials, default, asker }
+    /// One whose tokens are of this scope, or only for reading where no others are given out.
+    pub(super) fn new(
+        credentials: Option<GoogleCredentials>,
+        default: DefaultCredentials,
+        scope: &'static str,
+        asker: Asker,
+    ) -> Self {
+        Self { credentials, default, scope, asker }
+    }
+
+    /// A token of this scope with the credentials that there are now.
+    async fn current(&self, scope: &str) -> Result<Token, IssueError> {
+        match &self.credentials {
+            Some(GoogleCredentials(kind)) => self.token(kind, scope).await,
+            None => match self.default.find().await? {
+                Found::File(GoogleCredentials(kind)) => self.token(&kind, scope).await,
+                Found::Machine => self.default.token_of_machine(scope, &self.asker).await,
+            },
+        }
     }
 
     /// A token of this scope.
@@ -86,12 +107,10 @@ impl Issuer for GoogleIssuer {
     type Credential = GcpCredential;
 
     async fn issue(&self) -> Result<Issued<GcpCredential>, IssueError> {
-        let token = match &self.credentials {
-            Some(GoogleCredentials(kind)) => self.token(kind, READ_ONLY).await,
-            None => match self.default.find().await? {
-                Found::File(GoogleCredentials(kind)) => self.token(&kind, READ_ONLY).await,
-                Found::Machine => self.default.token_of_machine(READ_ONLY, &self.asker).await,
-            },
+        let token = match self.current(self.scope).await {
+            // As on a machine that was made for reading only. Whom no token for writing is given can't write.
+            Err(IssueError::Refused(_)) if self.scope != READ_ONLY => self.current(READ_ONLY).await,
+            token => token,
         };
         token.map(Token::issued)
     }

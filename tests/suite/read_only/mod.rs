@@ -1,6 +1,7 @@
 //! That Callboard can do nothing but read: what storage allows it is tried and told, and what storage would have to allow
 //! is printed.
 
+mod clouds;
 mod folder;
 mod least_policies;
 mod requests;

@@ -1,5 +1,7 @@
 //! What a credential may do beside reading is found, and nothing is left of finding it.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Cloud;

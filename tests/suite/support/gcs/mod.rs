@@ -91,6 +91,12 @@ pub struct Rules {
     pub may_get: bool,
     /// `storage.objects.list`.
     pub may_list: bool,
+    /// `storage.objects.create`.
+    pub may_create: bool,
+    /// `storage.objects.delete`.
+    pub may_delete: bool,
+    /// Whether it knows neither conditions nor digests, as simple imitations don't.
+    pub is_simple: bool,
     /// What storage answers instead.
     pub storage_fails: Option<u16>,
     /// What the token endpoint is called.
@@ -117,6 +123,9 @@ impl Gcs {
                 is_revoked: false,
                 may_get: true,
                 may_list: true,
+                may_create: false,
+                may_delete: false,
+                is_simple: false,
                 storage_fails: None,
                 token_uri: format!("http://{address}/token"),
                 page: 7,
@@ -152,6 +161,12 @@ impl Gcs {
     /// The scopes of all tokens that were given out.
     pub fn scopes(&self) -> Vec<String> {
         self.cloud.tokens.lock().unwrap().values().map(|grant| grant.scope.clone()).collect()
+    }
+
+    /// Every object and its generation.
+    pub fn held(&self) -> BTreeMap<String, usize> {
+        let objects = self.cloud.objects.lock().unwrap();
+        objects.iter().map(|(name, stored)| (name.clone(), stored.generation)).collect()
     }
 
     pub fn write(&self, name: &str, body: impl Into<Bytes>) {

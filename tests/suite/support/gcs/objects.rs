@@ -1,12 +1,15 @@
-//! The XML API, as far as it reads.
+//! The XML API, as far as it reads, and as far as somebody tries to write with it.
 
 use std::sync::atomic::Ordering;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http_body_util::Full;
 use hyper::Method;
+use md5::{Digest, Md5};
 
-use super::tokens::READ_ONLY;
-use super::{BUCKET, Cloud, Header, Request, Response, Stored, decoded, said};
+use super::tokens::{READ_ONLY, READ_WRITE};
+use super::{BUCKET, Cloud, Header, Request, Response, Rules, Stored, decoded, said};
 
 impl Cloud {
     pub fn object_answer(&self, request: &Request) -> Response {
@@ -14,19 +17,27 @@ impl Cloud {
         if let Some(status) = rules.storage_fails {
             return refusal(status, "ServiceUnavailable", "");
         }
-        if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let changes = [Method::PUT, Method::DELETE].contains(request.method());
+        if !changes && ![Method::GET, Method::HEAD].contains(request.method()) {
             return refusal(405, "MethodNotAllowed", "");
         }
         let Some(grant) = self.grant(request).filter(|_| !rules.is_revoked) else {
             return refusal(401, "AuthenticationRequired", "Authentication required.");
         };
-        if !grant.scope.ends_with("cloud-platform") && grant.scope != READ_ONLY {
+        let is_enough = match grant.scope.as_str() {
+            READ_ONLY => !changes,
+            scope => scope == READ_WRITE || scope.ends_with("cloud-platform"),
+        };
+        if !is_enough {
             return refusal(403, "AccessDenied", "Provided scope(s) are not authorized");
         }
         let path = request.uri().path().trim_start_matches('/');
         let (bucket, name) = path.split_once('/').unwrap_or((path, ""));
         if decoded(bucket) != BUCKET {
             return refusal(404, "NoSuchBucket", "The specified bucket does not exist.");
+        }
+        if changes {
+            return self.change(request, &decoded(name), &rules);
         }
         match (name, rules.may_get, rules.may_list) {
             ("", _, false) => denied("storage.objects.list"),
@@ -41,6 +52,38 @@ impl Cloud {
                 }
             }
         }
+    }
+
+    /// Whether somebody may is looked at first, then the condition, then what was sent.
+    fn change(&self, request: &Request, name: &str, rules: &Rules) -> Response {
+        let generation = self.objects.lock().unwrap().get(name).map(|stored| stored.generation);
+        let is_put = request.method() == Method::PUT;
+        if is_put && !rules.may_create {
+            return denied("storage.objects.create");
+        }
+        if (!is_put || generation.is_some()) && !rules.may_delete {
+            return denied("storage.objects.delete");
+        }
+        let wanted = request.header("x-goog-if-generation-match").filter(|_| !rules.is_simple);
+        if wanted.is_some_and(|wanted| wanted != generation.unwrap_or_default().to_string()) {
+            return refusal(
+                412,
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold.",
+            );
+        }
+        if !is_put {
+            return match self.objects.lock().unwrap().remove(name) {
+                Some(_) => said(204, ""),
+                None => refusal(404, "NoSuchKey", "The specified key does not exist."),
+            };
+        }
+        let digest = STANDARD.encode(Md5::digest(request.body()));
+        if request.header("content-md5").is_some_and(|sent| sent != digest && !rules.is_simple) {
+            return refusal(400, "BadDigest", "The Content-MD5 you specified did not match what we received.");
+        }
+        self.store(name, request.body().clone());
+        said(200, "")
     }
 
     fn listing(&self, request: &Request, page: usize) -> Response {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{ACCOUNT, AUDIENCE, Cloud, Grant, Header, Request, Response, form, said};
 
 pub const READ_ONLY: &str = "https://www.googleapis.com/auth/devstorage.read_only";
+pub const READ_WRITE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 const IAM: &str = "https://www.googleapis.com/auth/iam";
 
 /// What a user has granted to `gcloud`, and never less.
@@ -74,7 +75,7 @@ impl Cloud {
                     return wrong("invalid_grant", "Invalid issuer or audience");
                 }
                 match claims["scope"].as_str() {
-                    Some(scope @ (READ_ONLY | IAM)) => self.given(scope),
+                    Some(scope @ (READ_ONLY | READ_WRITE | IAM)) => self.given(scope),
                     _ => wrong("invalid_scope", "no scope that is known"),
                 }
             }
@@ -116,7 +117,7 @@ impl Cloud {
         };
         match refused {
             Some(why) => wrong("invalid_grant", why),
-            None if [READ_ONLY, IAM].contains(&asked("scope")) => self.given(asked("scope")),
+            None if [READ_ONLY, READ_WRITE, IAM].contains(&asked("scope")) => self.given(asked("scope")),
             None => wrong("invalid_scope", "no scope that is known"),
         }
     }
