@@ -1,7 +1,7 @@
 //! The main job on real input: a real MkDocs site of 250 pages, published by the real `techdocs-cli` to an S3 server that
 //! checks signatures and policies, read through Callboard with tokens that a real Backstage minted.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use callboard::app::{App, Running};
 use callboard::clock::Clock;
@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
-use crate::support::servers::Server;
+use crate::support::servers::{Server, files};
 use crate::support::{configuration, until};
 
 /// What a URL's path may hold unescaped (RFC 3986 §3.3).
@@ -80,23 +80,6 @@ async fn mint(client: &Client, backstage: &Server, plugin: &str) -> String {
     let url = format!("{}/api/{plugin}/mint?audience=callboard", backstage.said("/baseUrl"));
     let minted: Value = client.get(url).send().await.unwrap().json().await.unwrap();
     minted["token"].as_str().unwrap().to_owned()
-}
-
-/// Every file below `folder`, as paths relative to it.
-fn files(folder: &Path) -> Vec<String> {
-    let mut folders = vec![folder.to_owned()];
-    let mut files = Vec::new();
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
-            }
-        }
-    }
-    files
 }
 
 #[tokio::test(flavor = "multi_thread")]

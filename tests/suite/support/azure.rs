@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use url::form_urlencoded::Serializer;
 
 use super::pki::{Authority, Pair};
-use super::servers::Server;
+use super::servers::{Server, files};
 
 /// The name of the account's containers in the public cloud, which `techdocs-cli` goes to.
 const CLOUD: &str = "techdocs.blob.core.windows.net";
@@ -94,19 +94,7 @@ impl Azurite {
 
     /// Every file of the larger site, in order.
     pub fn files(&self) -> Vec<String> {
-        let site = Path::new(self.server.said("/site_dir"));
-        let mut folders = vec![site.to_owned()];
-        let mut files = Vec::new();
-        while let Some(next) = folders.pop() {
-            for entry in std::fs::read_dir(next).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    files.push(path.strip_prefix(site).unwrap().to_str().unwrap().to_owned());
-                }
-            }
-        }
+        let mut files = files(Path::new(self.server.said("/site_dir")));
         files.sort_unstable();
         files
     }

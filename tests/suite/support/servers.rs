@@ -148,6 +148,23 @@ pub fn python() -> PathBuf {
     tools().join("venv/bin/python")
 }
 
+/// Every file below `folder`, as paths relative to it.
+pub fn files(folder: &Path) -> Vec<String> {
+    let mut folders = vec![folder.to_owned()];
+    let mut files = Vec::new();
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    files
+}
+
 /// Where there was no Node on the machine, setup.sh has put one beside Python.
 fn path() -> String {
     format!("{}:{}", std::env::var("PATH").unwrap_or_default(), tools().join("venv/bin").display())

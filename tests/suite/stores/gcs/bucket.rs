@@ -1,6 +1,6 @@
 //! What is read from a bucket.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use callboard::storage::StoreError;
@@ -10,7 +10,7 @@ use super::{PAGE, callboard, contract, ended, publisher, section, status};
 use crate::support::gcs::{BUCKET, Gcs};
 use crate::support::pki::Authority;
 use crate::support::relay::Relay;
-use crate::support::servers::Server;
+use crate::support::servers::{Server, files};
 use crate::support::{Callboard, SITE, Told};
 
 /// Misses that are timed.
@@ -55,23 +55,6 @@ async fn a_site_that_techdocs_cli_published_is_read_back_byte_for_byte() {
             "{file} is not what was published"
         );
     }
-}
-
-/// Every file below `folder`, as paths relative to it.
-fn files(folder: &Path) -> Vec<String> {
-    let mut folders = vec![folder.to_owned()];
-    let mut files = Vec::new();
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
-            }
-        }
-    }
-    files
 }
 
 #[tokio::test]

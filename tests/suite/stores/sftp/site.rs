@@ -1,6 +1,6 @@
 //! A real site, published over SFTP and read back through Callboard, and what a miss costs there.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,27 +12,11 @@ use russh_sftp::client::SftpSession;
 
 use super::{SITE, TIMEOUT};
 use crate::support::Callboard;
-use crate::support::servers::Server;
+use crate::support::servers::{Server, files};
 use crate::support::sshd::Sshd;
 
 /// What a URL's path may hold unescaped (RFC 3986 §3.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-fn files(folder: &Path) -> Vec<String> {
-    let mut folders = vec![folder.to_owned()];
-    let mut files = Vec::new();
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
-            }
-        }
-    }
-    files
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_file_of_a_published_site_is_read_back_byte_for_byte() {

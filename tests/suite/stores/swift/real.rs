@@ -1,7 +1,7 @@
 //! Reading from the real servers.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use callboard::docs::media_type;
@@ -13,6 +13,7 @@ use serde_json::json;
 use super::Cloud;
 use crate::stores::contract;
 use crate::support::relay::Relay;
+use crate::support::servers::files;
 use crate::support::{Callboard, SITE, Told};
 
 /// What a URL's path may hold unescaped (RFC 3986 §3.3), and the slash.
@@ -23,23 +24,6 @@ const LARGE: usize = 9 << 20;
 
 fn encoded(path: &str) -> String {
     utf8_percent_encode(path, PATH).to_string()
-}
-
-/// Every file below `folder`, as paths relative to it.
-fn files(folder: &Path) -> Vec<String> {
-    let mut folders = vec![folder.to_owned()];
-    let mut files = Vec::new();
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
-            }
-        }
-    }
-    files
 }
 
 #[tokio::test(flavor = "multi_thread")]
