@@ -14,24 +14,13 @@ use url::Url;
 
 use super::answer::{Answer, CONTENT, UNENCODED, WRONG_DIGEST};
 use super::{Deed, FOLDER, Places, Trial, Verdict};
-use crate::storage::{Means, S3Options, raw};
+use crate::storage::{CODES_OF_THE_CREDENTIAL, Means, S3Options, raw};
 
 /// The header that names the version which was made.
 const VERSION: &str = "x-amz-version-id";
 
 /// The tag of no object.
 const NO_TAG: &str = "\"00000000000000000000000000000000\"";
-
-/// Codes for credentials that are no good at all, which says nothing of what a good one could do.
-const NOT_THE_CREDENTIAL: [&str; 7] = [
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "InvalidToken",
-    "TokenRefreshRequired",
-    "RequestTimeTooSkewed",
-    "AuthFailure",
-];
 
 /// How long the signature for the address is good for, which is never sent.
 const A_MINUTE: Duration = Duration::from_secs(60);
@@ -165,7 +154,7 @@ fn judge(answer: anyhow::Result<Answer>) -> Verdict {
         Err(error) => return Verdict::Untold(format!("{error:#}")),
     };
     let is_allowed = match (status, code.as_str()) {
-        (StatusCode::FORBIDDEN, code) if !NOT_THE_CREDENTIAL.contains(&code) => return Verdict::Denied,
+        (StatusCode::FORBIDDEN, code) if !CODES_OF_THE_CREDENTIAL.contains(&code) => return Verdict::Denied,
         (StatusCode::BAD_REQUEST, "BadDigest" | "InvalidDigest") => true,
         (StatusCode::NOT_FOUND, code) => code != "NoSuchBucket",
         (StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT, _) => true,
@@ -200,6 +189,7 @@ mod tests {
         let untold = [
             (403, "InvalidAccessKeyId"),
             (403, "SignatureDoesNotMatch"),
+            (403, "AccountProblem"),
             (400, "ExpiredToken"),
             (404, "NoSuchBucket"),
             (301, "PermanentRedirect"),

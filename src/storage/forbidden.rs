@@ -9,8 +9,9 @@ use std::time::Instant;
 use super::ForbiddenIsAbsent;
 use crate::chain::chain;
 
-/// What a store says where it is the credential that it does not take, whatever is asked for.
-const OF_THE_CREDENTIAL: [&str; 8] = [
+/// What S3 says where it is the credential that it does not take, whatever is asked for: nothing follows from that for any
+/// object, nor for what a good credential could do.
+pub const CODES_OF_THE_CREDENTIAL: [&str; 9] = [
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "ExpiredToken",
@@ -19,6 +20,7 @@ const OF_THE_CREDENTIAL: [&str; 8] = [
     "RequestTimeTooSkewed",
     "AuthorizationHeaderMalformed",
     "AccountProblem",
+    "AuthFailure",
 ];
 
 /// What it says where it knows who asks, and does not let them.
@@ -145,7 +147,7 @@ impl Refusals {
 /// Whether a store blames the credential itself.
 pub(super) fn blames_credential(error: &(dyn Error + 'static)) -> bool {
     let words = chain(error);
-    OF_THE_CREDENTIAL.iter().any(|code| words.contains(&format!("<Code>{code}")))
+    CODES_OF_THE_CREDENTIAL.iter().any(|code| words.contains(&format!("<Code>{code}")))
 }
 
 /// Whether a store knows who asks, and refuses what is asked for.

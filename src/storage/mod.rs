@@ -41,7 +41,7 @@ pub use azure::{AzureAccess, AzureIdentity, AzureOptions, AzureProof, MachineEnd
 pub use credential::Kept;
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
-pub use forbidden::Forbidden;
+pub use forbidden::{CODES_OF_THE_CREDENTIAL, Forbidden};
 pub use gcs::{AwsVariables, DefaultCredentials, GoogleCredentials, NotCredentials, gcs};
 pub use local::LocalStore;
 pub use options::*;
