@@ -167,6 +167,10 @@ fn configuration_among(text: &str, variables: &[(&str, &str)]) -> Configuration 
     if !text.contains("publishCheck") {
         usual.push(("APP_CONFIG_callboard_site_publishCheck", "0s"));
     }
+    // Nor does a caller use up its budget, which a clock that stands still never fills again.
+    if !text.contains("requests:") {
+        usual.push(("APP_CONFIG_callboard_limits_requests_enabled", "false"));
+    }
     // Nor does it try whether it could write.
     if !text.contains("requireReadOnly") {
         usual.push(("APP_CONFIG_callboard_storage_requireReadOnly", "off"));

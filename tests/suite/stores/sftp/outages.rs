@@ -17,9 +17,6 @@ use crate::support::{Callboard, until};
 /// Past the time for which a page is fresh.
 const STALE: Duration = Duration::from_secs(400);
 
-/// One caller asks for more than one reader would.
-const NO_LIMIT: &str = "  limits: { requests: { enabled: false } }\n";
-
 const READINESS: &str = "/.backstage/health/v1/readiness";
 
 /// With a breaker that lets a try through soon.
@@ -34,7 +31,7 @@ async fn callboard(sshd: &Sshd, timeout: Duration, section: &str) -> (Callboard,
         sshd.write(&format!("{SITE}/{name}"), contents);
     }
     let store = Arc::new(SftpStore::new(sshd.options(), timeout));
-    let callboard = Callboard::before(store, &format!("{section}{NO_LIMIT}")).await;
+    let callboard = Callboard::before(store, section).await;
     for (name, _) in &pages {
         assert_eq!(status(&callboard, name).await, 200);
     }

@@ -25,7 +25,7 @@ async fn every_file_of_a_published_site_is_read_back_byte_for_byte() {
     // `techdocs-cli` knows no SFTP: sites get there as their builders' pipelines put them.
     sshd.publish(&folder, "default/component/large-site");
     let store = Arc::new(SftpStore::new(sshd.options(), TIMEOUT));
-    let callboard = Callboard::before(store, "  limits: { requests: { enabled: false } }\n").await;
+    let callboard = Callboard::before(store, "").await;
     let files = files(&folder);
     assert!(files.iter().filter(|file| file.ends_with(".html")).count() >= 200, "{}", files.len());
     for file in &files {
@@ -72,7 +72,7 @@ async fn what_a_miss_costs_beside_the_bare_clients_own_read() {
     }
 
     let store = Arc::new(SftpStore::new(sshd.options(), TIMEOUT));
-    let callboard = Callboard::before(store, "  limits: { requests: { enabled: false } }\n").await;
+    let callboard = Callboard::before(store, "").await;
     let mut took = Duration::ZERO;
     // Connecting is not what a miss costs.
     callboard.get(&format!("{}/nothing", crate::support::SITE)).send().await.unwrap();
