@@ -10,7 +10,9 @@ use serde::Deserialize;
 use tempfile::NamedTempFile;
 
 use super::process::{LOAD_CORE, pinned};
-use super::wire::Headers;
+
+/// A request's headers.
+pub(crate) type Headers = Vec<(String, String)>;
 
 /// Connections that are kept open and each have one request under way.
 pub(crate) const CONNECTIONS: usize = 32;
