@@ -110,7 +110,8 @@ pub(crate) fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools")
 }
 
-/// A folder laid out as a bucket is, with the 200-page site of the tests as `default/component/large`.
+/// A folder laid out as a bucket is, with the 200-page site of the tests as `default/component/large` and again
+/// as `large-br`.
 pub(crate) fn bucket() -> anyhow::Result<TempDir> {
     let sites = std::fs::read_dir(tools().join("sites")).context("run tests/setup.sh and the tests first")?;
     let built = sites.flatten().map(|entry| entry.path().join("large")).find(|site| site.is_dir());
@@ -118,7 +119,9 @@ pub(crate) fn bucket() -> anyhow::Result<TempDir> {
     let folder = TempDir::new()?;
     let place = folder.path().join("default/component");
     std::fs::create_dir_all(&place)?;
-    std::os::unix::fs::symlink(built, place.join("large"))?;
+    for name in ["large", "large-br"] {
+        std::os::unix::fs::symlink(&built, place.join(name))?;
+    }
     Ok(folder)
 }
 
