@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use super::process::{LOAD_CORE, Server, command};
 use super::s3::BUCKET;
 
+/// Where techdocs-backend serves the files of all sites.
+pub(crate) const SITES: &str = "/api/techdocs/static/docs";
+
 /// Where techdocs-backend has its files from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {

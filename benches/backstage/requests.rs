@@ -1,71 +1,26 @@
-//! What techdocs-backend costs, and how long readers wait, in each of the ways in which it can come by its files.
-//!
-//! ```text
-//! tests/run.sh                                       once: brings Backstage and builds the site (or tests/setup.sh and a test)
-//! cargo bench --bench backstage                      requests, about six minutes
-//! cargo bench --bench backstage -- --rounds 7 --seconds 5
-//! ```
-//!
-//! How it measures:
-//!
-//! 1. The four ways are (a) awsS3 each time, (b) techdocs-backend's own cache in memory, (c) the same in Redis, (d) the
-//!    Callboard module. Each is a Backstage backend from the published packages in a process of its own, all on core 0;
-//!    `wrk` with 32 keep-alive connections, Callboard, Redis and storage share core 1.
-//! 2. Storage is this program again (`support/s3.rs`): a folder, answered as S3 does, at next to no cost. So (a) is as good
-//!    as it can be; a real bucket is farther away.
-//! 3. Readers show a guest's token, as the browser does. What is asked for is the site that the tests read.
-//! 4. After a warm-up all four are loaded in turn, round after round. CPU time is that of all threads of the Node process.
-
-#[path = "support/process.rs"]
-mod process;
-#[path = "support/redis.rs"]
-mod redis;
-#[path = "support/s3.rs"]
-mod s3;
-#[path = "support/stats.rs"]
-mod stats;
-#[path = "support/techdocs.rs"]
-mod techdocs;
-#[path = "support/wrk.rs"]
-mod wrk;
+//! Requests and CPU time of techdocs-backend under load.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use clap::Parser;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use serde_json::json;
 
-use process::is_pinned;
-use redis::Redis;
-use s3::S3;
-use stats::{median, sorted};
-use techdocs::{Source, Surroundings, TechDocs, bucket};
-use wrk::{CONNECTIONS, Headers, Wrk};
+use crate::Arguments;
+use crate::process::is_pinned;
+use crate::redis::Redis;
+use crate::s3::S3;
+use crate::stats::{median, sorted};
+use crate::techdocs::{SITES, Source, Surroundings, TechDocs, bucket};
+use crate::wrk::{CONNECTIONS, Headers, Wrk};
 
 /// Where the site is, at each backend, as often as there are encodings: techdocs-backend's own cache gives to all what the
 /// first reader of a file has accepted.
-const IDENTITY_SITE: &str = "/api/techdocs/static/docs/default/component/large";
-const BR_SITE: &str = "/api/techdocs/static/docs/default/component/large-br";
+const IDENTITY_SITE: &str = "default/component/large";
+const BR_SITE: &str = "default/component/large-br";
 
 const WARM_UP_SECONDS: u64 = 2;
-
-/// Measures techdocs-backend with and without Callboard.
-#[derive(Debug, Parser)]
-struct Arguments {
-    /// Only rows whose names hold this.
-    filter: Option<String>,
-    /// How often each backend is loaded, in turn with the others.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// How long each time.
-    #[arg(long, default_value_t = 3)]
-    seconds: u64,
-    /// Put here by `cargo bench`.
-    #[arg(long, hide = true)]
-    bench: bool,
-}
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -106,20 +61,8 @@ struct Measured {
     figures: Vec<Figure>,
 }
 
-fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args_os().skip(1);
-    match arguments.next() {
-        Some(role) if role == process::GUARD => process::guard(arguments.collect()),
-        Some(role) if role == s3::ROLE => s3::serve(arguments),
-        _ => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(&Arguments::parse())),
-    }
-}
-
-async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
-    if !arguments.bench {
-        println!("Nothing measured: run it with `cargo bench --bench backstage`.");
-        return Ok(());
-    }
+/// Loads all backends with all work in turn; the table.
+pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<String> {
     let wrk = Wrk::find(arguments.seconds)?;
     let folder = bucket()?;
     let s3 = S3::start(folder.path(), Duration::ZERO)?;
@@ -131,14 +74,14 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         eprintln!("{source} is process {}", backend.server.pid());
         backends.push((backend.token().await?, backend));
     }
-    let mut table = head(arguments);
+    let count = arguments.rounds.unwrap_or(5);
+    let mut table = head(count, arguments.seconds);
     for work in WORK {
         if arguments.filter.as_ref().is_none_or(|filter| work.name.contains(filter.as_str())) {
-            write_rows(&mut table, work, &rounds(work, &backends, &wrk, arguments.rounds).await?)?;
+            write_rows(&mut table, work, &rounds(work, &backends, &wrk, count).await?)?;
         }
     }
-    println!("\n{table}");
-    Ok(())
+    Ok(table)
 }
 
 async fn rounds(work: Work, backends: &[(String, TechDocs)], wrk: &Wrk, count: usize) -> anyhow::Result<Vec<Measured>> {
@@ -166,7 +109,7 @@ async fn rounds(work: Work, backends: &[(String, TechDocs)], wrk: &Wrk, count: u
 
 /// Reads until the answer has the encoding that was asked for: Callboard makes it behind its first answer.
 async fn until_warm(work: Work, backend: &TechDocs, token: &str) -> anyhow::Result<()> {
-    let url = format!("http://{}{}/{}", backend.server.address, work.site, work.file);
+    let url = format!("http://{}{SITES}/{}/{}", backend.server.address, work.site, work.file);
     let client = reqwest::Client::new();
     let wanted = (work.encoding != "identity").then_some(work.encoding);
     for _ in 0..100 {
@@ -183,7 +126,7 @@ async fn until_warm(work: Work, backend: &TechDocs, token: &str) -> anyhow::Resu
 
 fn load(work: Work, backend: &TechDocs, headers: &Headers, wrk: &Wrk, seconds: u64) -> anyhow::Result<Figure> {
     let before = backend.server.cpu_time()?;
-    let path = format!("{}/{}", work.site, work.file);
+    let path = format!("{SITES}/{}/{}", work.site, work.file);
     // techdocs-backend's own cache closes the connection with each hit.
     let load = match backend.source {
         Source::Memory | Source::Redis => wrk.run_whatever_ends(backend.server.address, &path, headers, seconds)?,
@@ -199,14 +142,12 @@ fn load(work: Work, backend: &TechDocs, headers: &Headers, wrk: &Wrk, seconds: u
     })
 }
 
-fn head(arguments: &Arguments) -> String {
+fn head(rounds: usize, seconds: u64) -> String {
     format!(
-        "techdocs-backend; medians of {} rounds of {} s, {CONNECTIONS} connections, {}. A ratio is that of the halves of each \
+        "techdocs-backend; medians of {rounds} rounds of {seconds} s, {CONNECTIONS} connections, {}. A ratio is that of the halves of each \
          round.\n\n\
          | work | files from | req/s | CPU s of Node per 1000 | bytes an answer | req/s, (d) ÷ this (min–max) | CPU, (d) ÷ this |\n\
          |---|---|---:|---:|---:|---:|---:|\n",
-        arguments.rounds,
-        arguments.seconds,
         if is_pinned() { "a core for Node and one for all else" } else { "NOTHING PINNED: there is but one core" },
     )
 }
