@@ -17,6 +17,7 @@ mod cache_model;
 mod cli;
 mod client_certificates;
 mod documents;
+mod encodings;
 mod events;
 mod faults;
 mod flights;
