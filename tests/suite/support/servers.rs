@@ -49,6 +49,16 @@ impl Server {
         Self::spawn(command).await
     }
 
+    /// A Backstage backend with TechDocs in it, which reads these app-config files (see `tests/backstage/techdocs.mjs`).
+    pub async fn techdocs(configs: &[&Path]) -> Self {
+        let mut command = Command::new("node");
+        command.arg(tests().join("backstage/techdocs.mjs"));
+        for config in configs {
+            command.arg("--config").arg(config);
+        }
+        Self::spawn(command).await
+    }
+
     /// moto's S3 and SNS, with a bucket that tells `endpoint` of its objects.
     pub async fn sns(endpoint: &str) -> Self {
         let mut command = Command::new(python());
