@@ -115,6 +115,11 @@ impl Server {
 
     /// Waits until the process is gone.
     pub async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// The same, where what it said is still wanted.
+    pub async fn end(&mut self) {
         drop(self.process.stdin.take());
         self.process.wait().await.unwrap();
     }
