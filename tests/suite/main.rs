@@ -41,3 +41,4 @@ mod tls;
 mod token_vectors;
 mod trust;
 mod vectors;
+mod ways;

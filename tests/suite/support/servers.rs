@@ -49,6 +49,18 @@ impl Server {
         Self::spawn(command).await
     }
 
+    /// The same, configured by files, with more plugins.
+    pub async fn backstage_with(files: &[PathBuf], plugins: &[PathBuf], variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("node");
+        command.arg(tests().join("backstage/backend.mjs")).envs(variables.iter().copied());
+        for (option, paths) in [("--config", files), ("--plugin", plugins)] {
+            for path in paths {
+                command.arg(option).arg(path);
+            }
+        }
+        Self::spawn(command).await
+    }
+
     /// moto's S3 and SNS, with a bucket that tells `endpoint` of its objects.
     pub async fn sns(endpoint: &str) -> Self {
         let mut command = Command::new(python());
