@@ -15,6 +15,7 @@ mod bad_input;
 mod cache_model;
 mod cli;
 mod client_certificates;
+mod deployments;
 mod documents;
 mod events;
 mod faults;

@@ -68,6 +68,16 @@ impl Server {
         Self::spawn(command).await
     }
 
+    /// moto alone, on this port, believing any key.
+    pub async fn moto(port: u16) -> Child {
+        let mut command = Command::new(python());
+        command.args(["-m", "moto.server", "--port", &port.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let server = command.spawn().expect("run tests/setup.sh first");
+        super::until(async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
+        server
+    }
+
     /// Keystone and Swift; told `--publish`, with the same sites published to them.
     pub async fn openstack(options: &[&str]) -> Self {
         let mut command = Command::new(tools().join("openstack/bin/python"));

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use self::page::{Section, document, root};
 use crate::support::issuer::Issuer;
-use crate::support::redis::free_port;
+use crate::support::redis::{Redis, free_port};
 use crate::support::servers::Server;
 
 /// What the document's scripts know.
@@ -155,6 +155,30 @@ async fn callboard_is_tried_without_any_backstage() {
     // Tests run side by side, and this port has a default.
     let variables = [("APP_CONFIG_callboard_admin_listen", "\"127.0.0.1:0\"")];
     section.play(world.folder.path(), &variables).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_is_published_and_read_with_what_the_compose_file_starts() {
+    let world = World::new();
+    let (redis, port) = (Redis::plain(), free_port());
+    let _s3 = Server::moto(port).await;
+    let trial = std::fs::read_to_string(root().join("deploy/app-config.trial.yaml")).unwrap();
+    let s3 = format!("http://127.0.0.1:{port}");
+    let trial = trial.replace("http://s3:5000", &s3);
+    assert!(trial.contains(&s3));
+    let callboard = world.callboard(&format!("{trial}\ncallboard: {{ cache: {{ redis: {} }} }}\n", redis.config()));
+    world.write("site/index.html", "<h1>Shop</h1>\n");
+    world.write("site/techdocs_metadata.json", r#"{"site_name":"Shop","files":[]}"#);
+    let cli = root().join("tests/backstage/node_modules/.bin/techdocs-cli");
+    let package: Value =
+        serde_json::from_str(&std::fs::read_to_string(root().join("tests/backstage/package.json")).unwrap()).unwrap();
+    let npx = format!("npx @techdocs/cli@{}", package["dependencies"]["@techdocs/cli"].as_str().unwrap());
+    let address = format!("http://127.0.0.1:{}", world.callboard);
+    let names =
+        [("http://127.0.0.1:5000", s3.as_str()), ("http://127.0.0.1:7008", &address), (&npx, cli.to_str().unwrap())];
+    let section = Section::read("All of it with Docker, for trying", &names);
+    section.play(world.folder.path(), &[("CI_TOKEN", CI_TOKEN)]).await;
+    callboard.stop().await;
 }
 
 #[test]
