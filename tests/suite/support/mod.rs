@@ -23,6 +23,7 @@ pub mod servers;
 pub mod service;
 pub mod sigv4;
 pub mod sshd;
+pub mod stage;
 
 use std::net::SocketAddr;
 use std::path::Path;

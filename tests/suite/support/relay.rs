@@ -28,7 +28,9 @@ pub enum Way {
 pub struct Relay {
     pub address: SocketAddr,
     way: watch::Sender<Way>,
+    target: watch::Sender<SocketAddr>,
     most: Arc<AtomicUsize>,
+    answered: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -37,6 +39,9 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (way, seen) = watch::channel(Way::Pass);
+        let (target, aim) = watch::channel(server);
+        let answered = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&answered);
         let (open, most) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let most_open = Arc::clone(&most);
         let task = tokio::spawn(async move {
@@ -45,21 +50,32 @@ impl Relay {
                 if *seen.borrow() == Way::Refuse {
                     continue;
                 }
-                let (seen, now_open) = (seen.clone(), Arc::clone(&open));
+                let (seen, now_open, count) = (seen.clone(), Arc::clone(&open), Arc::clone(&count));
+                let server = *aim.borrow();
                 most_open.fetch_max(now_open.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
                 tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(server).await {
-                        carry(client, server, seen).await;
+                        carry(client, server, seen, &count).await;
                     }
                     now_open.fetch_sub(1, Ordering::Relaxed);
                 });
             }
         });
-        Self { address, way, most, task }
+        Self { address, way, target, most, answered, task }
     }
 
     pub fn set(&self, way: Way) {
         self.way.send_replace(way);
+    }
+
+    /// New connections go there.
+    pub fn redirect(&self, server: SocketAddr) {
+        self.target.send_replace(server);
+    }
+
+    /// Bytes of answers that have passed.
+    pub fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// The most connections through it at a time.
@@ -74,15 +90,15 @@ impl Drop for Relay {
     }
 }
 
-async fn carry(client: TcpStream, server: TcpStream, way: watch::Receiver<Way>) {
+async fn carry(client: TcpStream, server: TcpStream, way: watch::Receiver<Way>, answered: &AtomicUsize) {
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let mut refused = way.clone();
     tokio::select! {
-        () = pump(from_client, to_server, way.clone(), false) => {}
-        () = pump(from_server, to_client, way, true) => {}
+        () = pump(from_client, to_server, way.clone(), None) => {}
+        () = pump(from_server, to_client, way, Some(answered)) => {}
         _ = refused.wait_for(|way| *way == Way::Refuse) => {}
     }
 }
@@ -91,7 +107,7 @@ async fn pump(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
     mut way: watch::Receiver<Way>,
-    is_answer: bool,
+    answered: Option<&AtomicUsize>,
 ) {
     let mut piece = vec![0; 64 * 1024];
     let (mut passed, mut counted_for) = (0, Way::Pass);
@@ -105,8 +121,8 @@ async fn pump(
             (passed, counted_for) = (0, now);
         }
         match now {
-            Way::Slow(pause) if is_answer => tokio::time::sleep(pause).await,
-            Way::CutAfter(bytes) if is_answer => {
+            Way::Slow(pause) if answered.is_some() => tokio::time::sleep(pause).await,
+            Way::CutAfter(bytes) if answered.is_some() => {
                 passed += length;
                 if passed > bytes {
                     return;
@@ -116,6 +132,9 @@ async fn pump(
         }
         if to.write_all(&piece[..length]).await.is_err() {
             return;
+        }
+        if let Some(answered) = answered {
+            answered.fetch_add(length, Ordering::Relaxed);
         }
     }
 }

@@ -61,6 +61,16 @@ impl Server {
         Self::spawn(command).await
     }
 
+    /// A Backstage backend with TechDocs in it, which reads these app-config files (see `tests/backstage/techdocs.mjs`).
+    pub async fn techdocs(configs: &[&Path]) -> Self {
+        let mut command = Command::new("node");
+        command.arg(tests().join("backstage/techdocs.mjs"));
+        for config in configs {
+            command.arg("--config").arg(config);
+        }
+        Self::spawn(command).await
+    }
+
     /// moto's S3 and SNS, with a bucket that tells `endpoint` of its objects.
     pub async fn sns(endpoint: &str) -> Self {
         let mut command = Command::new(python());
@@ -127,6 +137,11 @@ impl Server {
 
     /// Waits until the process is gone.
     pub async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// The same, where what it said is still wanted.
+    pub async fn end(&mut self) {
         drop(self.process.stdin.take());
         self.process.wait().await.unwrap();
     }
