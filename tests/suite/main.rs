@@ -11,6 +11,7 @@
 
 mod ailing_bucket;
 mod architecture;
+mod backstage;
 mod bad_input;
 mod cache_model;
 mod cli;

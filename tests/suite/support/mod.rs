@@ -119,11 +119,7 @@ impl Callboard {
 
     /// The sum of the series whose line begins with `name` and holds all of `labels`.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let url = format!("http://{}/metrics", self.admin);
-        let text = self.client.get(url).send().await.unwrap().text().await.unwrap();
-        let lines =
-            text.lines().filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        sum_of(self.admin, name, labels).await
     }
 
     pub fn write(&self, path: &str, contents: impl AsRef<[u8]>) {
@@ -135,6 +131,13 @@ impl Callboard {
     pub async fn stop(self) -> usize {
         self.running.stop().await
     }
+}
+
+/// The sum of the series at this admin listener whose line begins with `name` and holds all of `labels`.
+pub async fn sum_of(admin: SocketAddr, name: &str, labels: &[&str]) -> f64 {
+    let text = reqwest::get(format!("http://{admin}/metrics")).await.unwrap().text().await.unwrap();
+    let lines = text.lines().filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
 
 /// What a Callboard is told, beside what every test's is.

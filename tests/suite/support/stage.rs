@@ -13,9 +13,9 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::configuration;
 use super::relay::Relay;
 use super::servers::Server;
+use super::{configuration, sum_of};
 
 /// Components that the catalog knows. What storage has of them is a test's own affair.
 const COMPONENTS: [&str; 5] = ["large-site", "Small-Site", "shop", "without-docs", SECRET];
@@ -32,8 +32,8 @@ pub struct Plan<'a> {
     pub module: Option<&'a str>,
     /// Lines of the section `callboard:`, each indented by two spaces.
     pub callboard: &'a str,
-    /// Sections of Backstage's own.
-    pub backstage: &'a str,
+    /// Lines of the section `backend:`, likewise.
+    pub backend: &'a str,
     /// Another store than the publisher's.
     pub store: Option<Arc<dyn DocStore>>,
 }
@@ -69,14 +69,23 @@ impl Stage {
         curtain_up(&self.text, self.store.clone())
     }
 
-    /// A backend of the same configuration with more sections laid over it, in place of the one that is.
+    /// A backend started anew in place of the one that is, with these sections laid over its configuration.
     pub async fn recast(&mut self, more: &str) {
+        self.backend.end().await;
+        self.backend = self.another(more).await;
+        self.reader = Reader::sign_in(&self.backend).await;
+    }
+
+    /// Another backend of the same configuration, with these sections laid over it.
+    pub async fn another(&self, more: &str) -> Server {
         let files = [self.folder.path().join("app-config.yaml"), self.folder.path().join("more.yaml")];
         std::fs::write(&files[1], more).unwrap();
-        let files = files.each_ref().map(PathBuf::as_path);
-        self.backend.end().await;
-        self.backend = Server::techdocs(&files).await;
-        self.reader = Reader::sign_in(&self.backend).await;
+        Server::techdocs(&files.each_ref().map(PathBuf::as_path)).await
+    }
+
+    /// Where Backstage listens.
+    pub fn address(&self) -> SocketAddr {
+        self.backend.said("/url").strip_prefix("http://").unwrap().parse().unwrap()
     }
 
     /// A file of an entity, or whatever else techdocs-backend has at this path.
@@ -86,6 +95,11 @@ impl Stage {
 
     pub async fn status(&self, path: &str) -> u16 {
         self.get(path).send().await.unwrap().status().as_u16()
+    }
+
+    /// The sum of Callboard's series whose line begins with `name` and holds all of `labels`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        sum_of(self.callboard.admin_address, name, labels).await
     }
 }
 
@@ -128,15 +142,15 @@ fn app_config(plan: &Plan<'_>, port: u16, relay: SocketAddr, catalog: &str) -> S
         Some(more) => format!("  callboard: {{ baseUrl: 'http://{relay}', {more} }}\n"),
         None => String::new(),
     };
-    let Plan { publisher, callboard, backstage, .. } = plan;
+    let Plan { publisher, callboard, backend, .. } = plan;
     format!(
-        "backend:\n  baseUrl: http://127.0.0.1:{port}\n  listen: {{ host: 127.0.0.1, port: {port} }}\n\
+        "backend:\n  baseUrl: http://127.0.0.1:{port}\n  listen: {{ host: 127.0.0.1, port: {port} }}\n{backend}\n\
          permission: {{ enabled: true }}\n\
          rig: {{ denied: [{SECRET}] }}\n\
          catalog: {{ locations: [{{ type: file, target: '{catalog}' }}] }}\n\
          techdocs:\n  builder: external\n  publisher: {publisher}\n{module}\
          callboard:\n  listen: 127.0.0.1:0\n  admin: {{ listen: '127.0.0.1:0' }}\n  \
-         telemetry: {{ accessLog: false }}\n{callboard}\n{backstage}\n"
+         telemetry: {{ accessLog: false }}\n{callboard}\n"
     )
 }
 
