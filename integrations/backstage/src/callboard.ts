@@ -121,9 +121,11 @@ export class Callboard {
     });
   }
 
-  /** Lets go of all connections; requests under way are finished first. */
-  close(): Promise<void> {
-    return this.#pool.close();
+  /** Lets go of all connections, of busy ones once their request is finished. Nobody has to wait for that. */
+  close(): void {
+    if (!this.#pool.closed) {
+      void this.#pool.close();
+    }
   }
 }
 
@@ -188,7 +190,9 @@ export abstract class Exchange implements Dispatcher.DispatchHandler {
       case 'waiting':
         this.#finish();
         this.unreachable(
-          silence ? (error as Unreachable) : new Unreachable(silenceOf(error), error),
+          silence
+            ? (error as Unreachable)
+            : new Unreachable(silenceOf(error), error),
         );
         break;
       case 'answered':
@@ -210,7 +214,8 @@ export abstract class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     this.#abort = abort;
-    this.#wasUsed = this.connection !== undefined && this.connection.answers > 0;
+    this.#wasUsed =
+      this.connection !== undefined && this.connection.answers > 0;
   }
 
   onHeaders(status: number, headers: Buffer[], resume: () => void): boolean {
@@ -297,7 +302,9 @@ class Asking extends Exchange {
     this.#length += chunk.length;
     if (this.#length > MAX_WHOLE_BYTES) {
       this.cancel();
-      this.reject(new Error(`Callboard's answer is longer than ${MAX_WHOLE_BYTES} bytes`));
+      this.reject(
+        new Error(`Callboard's answer is longer than ${MAX_WHOLE_BYTES} bytes`),
+      );
       return true;
     }
     this.#chunks.push(chunk);
