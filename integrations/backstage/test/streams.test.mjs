@@ -203,30 +203,30 @@ test('a request on a connection that ends just then is sent once more on another
 
 test('readers whose connections all end at once are all answered', async t => {
   const waiting = [];
-  let isRestarted = false;
-  const callboard = await scriptedSocket(t, (socket, { request }) => {
-    if (isRestarted || request === 1) {
-      socket.write(OK);
-      return;
-    }
+  const rounds = [
+    // Ten connections that have worked, since each answer waits for all requests.
+    socket => socket.write(OK),
+    socket => socket.resetAndDestroy(),
+  ];
+  const callboard = await scriptedSocket(t, socket => {
     waiting.push(socket);
-    if (waiting.length === 10) {
-      isRestarted = true;
-      waiting.forEach(one => one.resetAndDestroy());
+    if (rounds.length === 0) {
+      socket.write(OK);
+    } else if (waiting.length === 10) {
+      waiting.splice(0).forEach(rounds.shift());
     }
   });
   const { docs } = await backend(t, { baseUrl: callboard.url });
-  // Ten connections that have worked: each first request waits for the others.
-  const all = () =>
-    Promise.all(Array.from({ length: 10 }, () => read(docs + PAGE)));
-  await all();
-  await all();
-  const answers = await all();
-  assert.deepEqual(
-    answers.map(({ text }) => text),
-    Array(10).fill('hello'),
-  );
-  assert.ok(isRestarted);
+  for (let round = 0; round < 2; round++) {
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, () => read(docs + PAGE)),
+    );
+    assert.deepEqual(
+      answers.map(({ text }) => text),
+      Array(10).fill('hello'),
+    );
+  }
+  assert.equal(rounds.length, 0);
 });
 
 test('a request on a fresh connection is sent once', async t => {
@@ -268,4 +268,40 @@ test('a backend that stops finishes what it has begun', async t => {
   await once(res, 'end');
   await stopped;
   assert.equal(text, 'firstlast');
+});
+
+test('beyond what may wait for a connection requests are turned away, and places of those who left are free again', async t => {
+  const held = [];
+  const callboard = await scriptedCallboard(t, (_req, res) => held.push(res));
+  const { docs, publisher } = await backend(t, { baseUrl: callboard.url });
+  const ask = () =>
+    publisher.fetchTechDocsMetadata({ kind: 'c', namespace: 'd', name: 'e' });
+  const waiting = Array.from({ length: 4096 }, () =>
+    ask().catch(error => error),
+  );
+  await until(() => held.length === 256);
+  const { status, text } = await read(docs + PAGE);
+  assert.equal(status, 503);
+  assert.match(text, /Too many requests are waiting/);
+  assert.equal(
+    callboard.requests.length,
+    256,
+    'there are so many connections at a time',
+  );
+
+  callboard.server.closeAllConnections();
+  callboard.server.on('request', (_req, res) => res.end('{}'));
+  const ended = setInterval(() => callboard.server.closeAllConnections(), 20);
+  await Promise.all(waiting);
+  clearInterval(ended);
+  callboard.server.removeAllListeners('request');
+  callboard.server.on('request', (_req, res) => res.end('hello'));
+  assert.equal((await read(docs + PAGE)).text, 'hello');
+});
+
+test('header values beyond ASCII arrive as they were sent', async t => {
+  const callboard = await scriptedCallboard(t);
+  const { docs } = await backend(t, { baseUrl: callboard.url });
+  await read(docs + PAGE, { headers: { 'if-none-match': '"\x80\xff"' } });
+  assert.equal(callboard.requests[0].headers['if-none-match'], '"\x80\xff"');
 });
