@@ -18,7 +18,8 @@ import type {
   ReadinessResponse,
   TechDocsMetadata,
 } from '@backstage/plugin-techdocs-node';
-import { Callboard, Outgoing, Unreachable, Whole } from './callboard';
+import type { Callboard, Whole } from './callboard';
+import { Outgoing, Unreachable } from './exchange';
 import type { Options } from './config';
 import { DocsRouter } from './docs';
 import { Detour } from './fallback';
