@@ -9,7 +9,6 @@ import {
   NotFoundError,
   NotImplementedError,
   ServiceUnavailableError,
-  toError,
 } from '@backstage/errors';
 import type {
   PublisherBase,
@@ -92,7 +91,7 @@ export class CallboardPublisher implements PublisherBase {
     } catch (error) {
       this.#logger.error(
         `Callboard at ${this.#options.origin} can't be reached: is it up, and is techdocs.callboard.baseUrl right?`,
-        toError(error),
+        asError(error),
       );
     }
     return this.#options.fallback && this.#original
@@ -176,7 +175,7 @@ export class CallboardPublisher implements PublisherBase {
         this.#logger.warn(`${told}: ${failureOf(answer, 'The purge').message}`);
       }
     } catch (error) {
-      this.#logger.warn(told, toError(error));
+      this.#logger.warn(told, asError(error));
     }
   }
 
@@ -229,4 +228,8 @@ function reasonIn(text: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
