@@ -1,37 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { get } from 'node:http';
-import { createServer } from 'node:net';
 import { test } from 'node:test';
-import { backend, listening, scriptedCallboard } from './support/stage.mjs';
+import {
+  backend,
+  scriptedCallboard,
+  scriptedSocket,
+} from './support/stage.mjs';
 import { read, until } from './support/reader.mjs';
 
 const PAGE = '/default/component/shop/index.html';
-
-/** A server that speaks bytes: `script` gets each connection's request, as text, and its number. */
-async function scriptedSocket(t, script) {
-  const sockets = [];
-  const server = createServer(socket => {
-    sockets.push(socket);
-    const number = sockets.length;
-    let count = 0;
-    socket.on('error', () => {});
-    socket.on('data', data => {
-      count += 1;
-      script(socket, {
-        text: data.toString('latin1'),
-        connection: number,
-        request: count,
-      });
-    });
-  });
-  t.after(() => sockets.forEach(socket => socket.destroy()));
-  const port = await listening(t, server);
-  return { url: `http://127.0.0.1:${port}`, sockets };
-}
-
-const OK =
-  'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello';
 
 test('a document is passed on while it still arrives', async t => {
   let finish;
@@ -173,85 +151,6 @@ test("an answer that stops in the middle breaks the reader's connection after th
   assert.deepEqual([complete, text], [false, 'hello']);
 });
 
-test('connections are used again', async t => {
-  const callboard = await scriptedCallboard(t);
-  const { docs } = await backend(t, { baseUrl: callboard.url });
-  const before = callboard.connections();
-  for (let i = 0; i < 5; i++) {
-    await read(docs + PAGE);
-  }
-  assert.ok(callboard.connections() - before <= 1);
-});
-
-test('a request on a connection that ends just then is sent once more on another', async t => {
-  const callboard = await scriptedSocket(
-    t,
-    (socket, { connection, request }) => {
-      if (connection === 1 && request === 2) {
-        socket.destroy();
-      } else {
-        socket.write(OK);
-      }
-    },
-  );
-  const { docs, lines } = await backend(t, { baseUrl: callboard.url });
-  assert.equal((await read(docs + PAGE)).text, 'hello');
-  assert.equal((await read(docs + PAGE)).text, 'hello');
-  assert.equal(callboard.sockets.length, 2);
-  assert.deepEqual(lines, []);
-});
-
-test('readers whose connections all end at once are all answered', async t => {
-  const waiting = [];
-  let isRestarted = false;
-  const callboard = await scriptedSocket(t, (socket, { request }) => {
-    if (isRestarted || request === 1) {
-      socket.write(OK);
-      return;
-    }
-    waiting.push(socket);
-    if (waiting.length === 10) {
-      isRestarted = true;
-      waiting.forEach(one => one.resetAndDestroy());
-    }
-  });
-  const { docs } = await backend(t, { baseUrl: callboard.url });
-  // Ten connections that have worked: each first request waits for the others.
-  const all = () =>
-    Promise.all(Array.from({ length: 10 }, () => read(docs + PAGE)));
-  await all();
-  await all();
-  const answers = await all();
-  assert.deepEqual(
-    answers.map(({ text }) => text),
-    Array(10).fill('hello'),
-  );
-  assert.ok(isRestarted);
-});
-
-test('a request on a fresh connection is sent once', async t => {
-  const callboard = await scriptedSocket(t, socket => socket.destroy());
-  const { docs } = await backend(t, { baseUrl: callboard.url });
-  assert.equal((await read(docs + PAGE)).status, 502);
-  assert.equal(callboard.sockets.length, 1);
-});
-
-test('a request is not sent a third time', async t => {
-  let isDown = false;
-  const callboard = await scriptedSocket(t, socket => {
-    if (isDown) {
-      socket.destroy();
-    } else {
-      socket.write(OK);
-    }
-  });
-  const { docs } = await backend(t, { baseUrl: callboard.url });
-  assert.equal((await read(docs + PAGE)).status, 200);
-  isDown = true;
-  assert.equal((await read(docs + PAGE)).status, 502);
-  assert.equal(callboard.sockets.length, 2);
-});
-
 test('a backend that stops finishes what it has begun', async t => {
   let finish;
   const callboard = await scriptedCallboard(t, (_req, res) => {
@@ -268,4 +167,11 @@ test('a backend that stops finishes what it has begun', async t => {
   await once(res, 'end');
   await stopped;
   assert.equal(text, 'firstlast');
+});
+
+test('header values beyond ASCII arrive as they were sent', async t => {
+  const callboard = await scriptedCallboard(t);
+  const { docs } = await backend(t, { baseUrl: callboard.url });
+  await read(docs + PAGE, { headers: { 'if-none-match': '"\x80\xff"' } });
+  assert.equal(callboard.requests[0].headers['if-none-match'], '"\x80\xff"');
 });
