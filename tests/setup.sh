@@ -10,6 +10,7 @@
 #   target/test-tools/openssh/          Debian's OpenSSH server, likewise, with its client's tools
 #   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json, and
 #                                       the module of integrations/backstage, packed as it is published
+#   target/test-tools/reader/           a Backstage app with the TechDocs reader, built from tests/backstage/app
 #
 # Run it as often as you like: what is there and up to date is left alone. It needs Debian or something like it, Python
 # 3.11 or newer and a way to PyPI and npm. Node 20 or newer is used where there is one; otherwise a pinned one comes
@@ -247,6 +248,32 @@ install_azurite() {
   fi
 }
 
+install_chromium() {
+  command -v chromium >/dev/null && return
+  [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || fail "missing: as root, apt-get install chromium"
+  say "installing chromium"
+  quietly apt-get update
+  quietly env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium
+}
+
+# Only what a browser loads is kept: what built it is more than a thousand packages.
+install_reader() {
+  local wanted folder=$tools/reader
+  wanted=$(cd "$backstage/app" && fingerprint cat package-lock.json app-config.yaml public/* src/*)
+  if [ "$(cat "$folder/.stamp" 2>/dev/null)" != "$wanted" ]; then
+    say "building the TechDocs reader into target/test-tools/reader"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp -R "$backstage"/app/{package.json,package-lock.json,.npmrc,app-config.yaml,public,src} "$folder"
+    (cd "$folder" && quietly npm ci --loglevel=error && quietly npm run build)
+    rm -rf "$folder/node_modules"
+    find "$folder/dist" -name '*.map' -delete
+    echo "$wanted" >"$folder/.stamp"
+  fi
+  # Where the app backend looks for it; npm ci takes it away.
+  ln -sfn "$folder" "$backstage/node_modules/callboard-techdocs-reader"
+}
+
 mkdir -p "$tools"
 # Two at the same time would take each other's folders away.
 exec 9>"$tools/lock"
@@ -263,9 +290,12 @@ install_prometheus
 install_redis
 install_openssh
 install_openstack
+install_chromium
+install_reader
 
 quietly "$venv/bin/mkdocs" --version
 quietly promtool --version
+quietly chromium --version
 PATH=$PATH:$tools/redis quietly redis-server --version
 openssh_runs || fail "target/test-tools/openssh does not run"
 quietly "$venv/bin/python" -c 'import boto3, moto.server'

@@ -2,6 +2,10 @@
 // which Backstage itself minted and a JWKS which Backstage itself serves.
 //
 //   node backend.mjs            (PORT=… for a fixed port, 0 or nothing for a free one)
+//   node backend.mjs --config app-config.yaml --plugin plugin.mjs
+//
+// With --config, once or more often, it is configured by those files as any
+// backend is, port included; each --plugin adds a plugin by its default export.
 //
 // Prints one line of JSON to stdout once it is up and exits when stdin closes,
 // so that a test which dies takes its backend along. Logs go to stderr.
@@ -20,6 +24,9 @@
 // signs with new keys while the old ones stay published: a rotation.
 
 import { createServer } from 'node:net';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createBackend } from '@backstage/backend-defaults';
 import {
@@ -28,6 +35,7 @@ import {
   createServiceFactory,
 } from '@backstage/backend-plugin-api';
 import { ConfigReader } from '@backstage/config';
+import { ConfigSources, FileConfigSource } from '@backstage/config-loader';
 import express from 'express';
 import { createUserIssuer } from './users.mjs';
 
@@ -83,14 +91,28 @@ async function freePort() {
   return port;
 }
 
-const port = Number(process.env.PORT || 0) || (await freePort());
-const baseUrl = `http://127.0.0.1:${port}`;
-const users = await createUserIssuer(`${baseUrl}/api/auth`);
+/** The files' configuration, or one for a port of its own. */
+async function readConfig(files) {
+  if (files.length > 0) {
+    const sources = files.map(path => FileConfigSource.create({ path: resolve(path), watch: false }));
+    return ConfigSources.toConfig(ConfigSources.merge(sources));
+  }
+  const port = Number(process.env.PORT || 0) || (await freePort());
+  return new ConfigReader({
+    app: { baseUrl: 'http://127.0.0.1:3000' },
+    backend: { baseUrl: `http://127.0.0.1:${port}`, listen: { host: '127.0.0.1', port } },
+  });
+}
 
-const config = new ConfigReader({
-  app: { baseUrl: 'http://127.0.0.1:3000' },
-  backend: { baseUrl, listen: { host: '127.0.0.1', port } },
+const { values: told } = parseArgs({
+  options: {
+    config: { type: 'string', multiple: true, default: [] },
+    plugin: { type: 'string', multiple: true, default: [] },
+  },
 });
+const config = await readConfig(told.config);
+const baseUrl = config.getString('backend.baseUrl');
+const users = await createUserIssuer(`${baseUrl}/api/auth`);
 
 const backend = createBackend();
 backend.add(
@@ -191,6 +213,10 @@ backend.add(
   }),
 );
 
+for (const path of told.plugin) {
+  backend.add(import(pathToFileURL(resolve(path)).href));
+}
+
 process.stdin.resume();
 process.stdin.on('error', () => {});
 process.stdin.on('end', () => process.exit(0));
@@ -202,4 +228,5 @@ try {
   console.error(error);
   process.exit(1);
 }
+const port = Number(new URL(baseUrl).port);
 console.log(JSON.stringify({ ready: true, port, baseUrl, plugins: PLUGINS }));

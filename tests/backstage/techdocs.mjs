@@ -1,6 +1,6 @@
 // A real Backstage backend with TechDocs in it, from the published packages:
 // catalog, auth with the guest provider, the permission framework, techdocs,
-// and where the configuration asks for them, Callboard's module and the app.
+// and where the configuration asks for them, Callboard's module, search and the app.
 //
 //   node techdocs.mjs --config a.yaml [--config b.yaml]
 //
@@ -8,6 +8,7 @@
 //
 //   techdocs.callboard          installs the Callboard module
 //   app.packageName             serves that package's bundle with the app backend
+//   search                      finds words in the documentation, which it reads as any reader does
 //   backend.listen.port         0 or nothing for a free one; `backend.baseUrl`, where it is
 //                               not given, is then where this backend listens
 //   rig.denied: [name, …]       entities of these names are nobody's to read
@@ -201,6 +202,10 @@ if (config.has('techdocs.callboard')) {
 }
 if (config.getOptionalString('rig.builds') === 'always') {
   backend.add(buildsModule);
+}
+if (config.has('search')) {
+  backend.add(import('@backstage/plugin-search-backend'));
+  backend.add(import('@backstage/plugin-search-backend-module-techdocs'));
 }
 if (config.has('app.packageName')) {
   backend.add(import('@backstage/plugin-app-backend'));

@@ -9,6 +9,7 @@ pub mod bucket;
 pub mod entra;
 pub mod gcs;
 pub mod h2;
+pub mod issuer;
 pub mod load;
 pub mod openstack;
 pub mod otlp;

@@ -49,6 +49,18 @@ impl Server {
         Self::spawn(command).await
     }
 
+    /// The same, configured by files, with more plugins.
+    pub async fn backstage_with(files: &[PathBuf], plugins: &[PathBuf], variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("node");
+        command.arg(tests().join("backstage/backend.mjs")).envs(variables.iter().copied());
+        for (option, paths) in [("--config", files), ("--plugin", plugins)] {
+            for path in paths {
+                command.arg(option).arg(path);
+            }
+        }
+        Self::spawn(command).await
+    }
+
     /// A Backstage backend with TechDocs in it, which reads these app-config files (see `tests/backstage/techdocs.mjs`).
     pub async fn techdocs(configs: &[&Path]) -> Self {
         let mut command = Command::new("node");
@@ -64,6 +76,16 @@ impl Server {
         let mut command = Command::new(python());
         command.arg(tests().join("rig/sns_rig.py")).arg(endpoint).stderr(Stdio::null());
         Self::spawn(command).await
+    }
+
+    /// moto alone, on this port, believing any key.
+    pub async fn moto(port: u16) -> Child {
+        let mut command = Command::new(python());
+        command.args(["-m", "moto.server", "--port", &port.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let server = command.spawn().expect("run tests/setup.sh first");
+        super::until(async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
+        server
     }
 
     /// Keystone and Swift; told `--publish`, with the same sites published to them.

@@ -9,7 +9,8 @@ use redis::{FromRedisValue, ToRedisArgs, Value};
 use rustix::process::Signal;
 
 pub use self::node::Node;
-use self::node::{free_port, wait};
+pub use self::node::free_port;
+use self::node::wait;
 use super::configuration;
 use super::pki::Authority;
 
