@@ -164,10 +164,7 @@ async fn with_a_fallback_no_page_fails_while_callboard_is_down() {
     let storage = Ailing::start().await;
     let module = Some("fallback: true, timeout: 2s");
     let mut stage = Stage::set(Plan { publisher: storage.publisher(), module, ..Plan::default() }).await;
-    let pages = ["index.html", "guide.html"].map(|file| {
-        let path = format!("{SHOP}/{file}");
-        (path.clone(), contents(path.strip_prefix("/static/docs/").unwrap()).to_vec())
-    });
+    let pages = pages_of_an_ailing_bucket();
     let from_callboard = async |stage: &Stage| {
         let answer = stage.get(&pages[0].0).send().await.unwrap();
         answer.headers().contains_key(CACHE_STATUS)
@@ -192,4 +189,27 @@ async fn with_a_fallback_no_page_fails_while_callboard_is_down() {
     crowd.loads(20).await;
     assert!(storage.gets() > gets + 40, "Backstage's own publisher read them");
     assert_eq!(crowd.leaves().await, Vec::<String>::new());
+}
+
+fn pages_of_an_ailing_bucket() -> [(String, Vec<u8>); 2] {
+    ["index.html", "guide.html"].map(|file| {
+        let path = format!("{SHOP}/{file}");
+        (path.clone(), contents(path.strip_prefix("/static/docs/").unwrap()).to_vec())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callboard_that_starts_again_in_place_fails_no_page() {
+    let storage = Ailing::start().await;
+    let plan = Plan { publisher: storage.publisher(), module: Some(""), directly: true, ..Plan::default() };
+    let mut stage = Stage::set(plan).await;
+    let crowd = Crowd::gather(&stage, &pages_of_an_ailing_bucket());
+    crowd.loads(40).await;
+    for _ in 0..5 {
+        stage.encore().await;
+        crowd.loads(40).await;
+    }
+    assert_eq!(crowd.leaves().await, Vec::<String>::new());
+    // Each of them has fetched the two anew.
+    assert!(storage.gets() >= 2 * 6, "{}", storage.gets());
 }

@@ -36,6 +36,8 @@ pub struct Plan<'a> {
     pub backend: &'a str,
     /// Another store than the publisher's.
     pub store: Option<Arc<dyn DocStore>>,
+    /// Backstage asks Callboard itself and not the relay.
+    pub directly: bool,
 }
 
 pub struct Stage {
@@ -64,9 +66,18 @@ impl Stage {
         Self { backend, relay, callboard, reader, folder, text, store: plan.store }
     }
 
-    /// Another Callboard of the same configuration, which the relay does not lead to.
+    /// Another Callboard of the same configuration, which nobody asks yet.
     pub fn understudy(&self) -> Running {
-        curtain_up(&self.text, self.store.clone())
+        let own = format!("listen: {}\n", self.callboard.address);
+        curtain_up(&self.text.replace(&own, "listen: 127.0.0.1:0\n"), self.store.clone())
+    }
+
+    /// Callboard ends, and starts again on the same port.
+    pub async fn encore(&mut self) {
+        let understudy = self.understudy();
+        std::mem::replace(&mut self.callboard, understudy).stop().await;
+        let again = curtain_up(&self.text, self.store.clone());
+        std::mem::replace(&mut self.callboard, again).stop().await;
     }
 
     /// A backend started anew in place of the one that is, with these sections laid over its configuration.
@@ -144,8 +155,10 @@ impl Reader {
 
 fn app_config(plan: &Plan<'_>, port: u16, relay: SocketAddr, folder: &TempDir) -> String {
     let (catalog, log) = (catalog(folder), log_file(folder).display().to_string());
+    let listen = SocketAddr::from(([127, 0, 0, 1], if plan.directly { free_port() } else { 0 }));
+    let asked = if plan.directly { listen } else { relay };
     let module = match plan.module {
-        Some(more) => format!("  callboard: {{ baseUrl: 'http://{relay}', {more} }}\n"),
+        Some(more) => format!("  callboard: {{ baseUrl: 'http://{asked}', {more} }}\n"),
         None => String::new(),
     };
     let Plan { publisher, callboard, backend, .. } = plan;
@@ -155,7 +168,7 @@ fn app_config(plan: &Plan<'_>, port: u16, relay: SocketAddr, folder: &TempDir) -
          rig: {{ denied: [{SECRET}], log: '{log}' }}\n\
          catalog: {{ locations: [{{ type: file, target: '{catalog}' }}] }}\n\
          techdocs:\n  builder: external\n  publisher: {publisher}\n{module}\
-         callboard:\n  listen: 127.0.0.1:0\n  admin: {{ listen: '127.0.0.1:0' }}\n  \
+         callboard:\n  listen: {listen}\n  admin: {{ listen: '127.0.0.1:0' }}\n  \
          telemetry: {{ accessLog: false }}\n{callboard}\n"
     )
 }
@@ -187,7 +200,7 @@ fn curtain_up(text: &str, store: Option<Arc<dyn DocStore>>) -> Running {
     app.unwrap().start().unwrap()
 }
 
-/// Backstage has to know it before it listens there, and so does Callboard.
-pub fn free_port() -> u16 {
+/// Backstage has to know its port before it listens there, and so has Callboard.
+fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
