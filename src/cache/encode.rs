@@ -5,11 +5,13 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::compress::compress;
+use super::shared::{Shared, VariantOf, sha256};
 use super::variants::{Variant, is_worthwhile};
-use super::{DocCache, Entry};
+use super::{Content, DocCache, Entry};
 use crate::chain::chain;
 use crate::docs::StorageKey;
 use crate::http::negotiation::{Accepted, Coding};
@@ -86,17 +88,51 @@ impl DocCache {
         // Whoever asked for it may have read the document before it was made.
         let bytes = held.identity().filter(|_| *held.variant(coding) == Variant::Unmade).map(Arc::clone)?;
         drop(held);
-        let (variant, result) = self.come_by_variant(key, coding, &bytes).await;
+        let shared = self.shared_variant(key, coding, &bytes).await;
+        let (variant, result) = self.come_by_variant(key, coding, &bytes, shared.as_ref()).await;
+        let is_news = matches!(result, VariantResult::Made | VariantResult::Useless);
+        let told = if let Variant::Made(variant) = &variant { Content::shared(variant) } else { Bytes::new() };
         let mut is_kept = false;
         self.memory.replace(key.clone(), |held| {
             let varied = held.with_variant(&bytes, coding, variant);
             is_kept = varied.is_some();
             varied
         });
-        Some(if is_kept { result } else { VariantResult::Outdated })
+        if !is_kept {
+            return Some(VariantResult::Outdated);
+        }
+        if let Some((shared, variant)) = shared.filter(|_| is_news) {
+            shared.store_variant(variant, told);
+        }
+        Some(result)
     }
 
-    async fn come_by_variant(&self, key: &StorageKey, coding: Coding, bytes: &Arc<[u8]>) -> (Variant, VariantResult) {
+    /// What the variant of these bytes is in Redis, where there is one.
+    async fn shared_variant(
+        &self,
+        key: &StorageKey,
+        coding: Coding,
+        bytes: &Arc<[u8]>,
+    ) -> Option<(&Arc<Shared>, VariantOf)> {
+        let shared = self.shared.as_ref()?;
+        let digest = on_its_own_thread(bytes, sha256).await?;
+        Some((shared, VariantOf { key: key.clone(), coding, digest }))
+    }
+
+    /// The variant that another replica has made, or else a new one.
+    async fn come_by_variant(
+        &self,
+        key: &StorageKey,
+        coding: Coding,
+        bytes: &Arc<[u8]>,
+        shared: Option<&(&Arc<Shared>, VariantOf)>,
+    ) -> (Variant, VariantResult) {
+        if let Some((shared, variant)) = shared
+            && let Some(found) = shared.variant(variant, bytes.len()).await
+        {
+            let variant = if found.is_empty() { Variant::Useless } else { Variant::Made(Arc::from(found.as_ref())) };
+            return (variant, VariantResult::Redis);
+        }
         let compressed = match on_its_own_thread(bytes, move |bytes| compress(coding, bytes)).await {
             Some(Ok(compressed)) => compressed,
             Some(Err(error)) => {

@@ -1,4 +1,4 @@
-//! From a storage key to an answer: find the document, weigh the request's conditions, choose the bytes.
+//! From a storage key to an answer: find the document, weigh the request's conditions, choose the bytes and their coding.
 
 use std::ops::Range;
 use std::sync::Arc;

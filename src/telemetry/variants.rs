@@ -10,7 +10,7 @@ use crate::http::negotiation::Coding;
 pub enum VariantResult {
     /// It was compressed.
     Made,
-    /// Another replica had made it, or this one before it was started anew.
+    /// Another replica had made it or found it useless, or this one before it was started anew.
     Redis,
     /// It would save nothing.
     Useless,

@@ -80,7 +80,12 @@ struct Compressor {
 impl Packer {
     pub(super) fn new(body: Bytes, file_name: &str) -> Self {
         let compressor = if is_compressible(file_name) { Compressor::new() } else { None };
-        Self { body, taken: 0, digesting: digest::Context::new(&digest::SHA256), compressor, stored: 0 }
+        Self { compressor, ..Self::plain(body) }
+    }
+
+    /// For a body that is compressed already.
+    pub(super) fn plain(body: Bytes) -> Self {
+        Self { body, taken: 0, digesting: digest::Context::new(&digest::SHA256), compressor: None, stored: 0 }
     }
 
     /// Takes in at most as many bytes as a piece has, which is about a millisecond's work.

@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use callboard::cache::DocCache;
+use callboard::clock::Clock;
+use callboard::docs::{self, Locator};
+use callboard::http::negotiation::{Accepted, Coding};
+use callboard::storage::{OriginOptions, Origins, StoreOptions};
+use callboard::telemetry::Instruments;
 use futures_util::future::join_all;
 use http::StatusCode;
 
 use super::*;
-use crate::support::SITE;
 use crate::support::scripted::Scripted;
+use crate::support::{SITE, configuration};
 
 /// How many variants were made, in bytes before and after.
 async fn made(callboard: &Callboard) -> (f64, f64, f64) {
@@ -169,4 +175,44 @@ async fn memory_is_bounded_with_variants_too() {
     let (count, _, after) = made(&callboard).await;
     assert!(after > BUDGET, "{after} bytes of {count}");
     assert!(used().await > BUDGET / 2.0);
+}
+
+#[tokio::test]
+async fn what_finds_no_place_in_the_queue_is_made_for_a_later_reader() {
+    const PLACES: usize = 1024;
+    let instruments = Arc::new(Instruments::new().unwrap());
+    let options = OriginOptions::new("docs", StoreOptions::Sample);
+    let storage = Origins::only(Scripted::new(page("page", "v1")), &options, &instruments, Clock::System);
+    let options = configuration("techdocs: { publisher: { local: { publishDirectory: /site } } }").resolved.cache;
+    let cache = DocCache::new(Arc::new(storage), None, options, Clock::System, Arc::clone(&instruments));
+    let locator = Locator::new(docs::Options::default());
+    let keys: Vec<_> =
+        (0..PLACES + 10).map(|page| locator.locate(&format!("{SITE}/{page}.html")).unwrap().key).collect();
+    let accepted = Accepted::of(&[(ACCEPT_ENCODING, "gzip".parse().unwrap())].into_iter().collect());
+    let counted = |result: &str| {
+        let text = instruments.prometheus().unwrap();
+        let series = format!("callboard_cache_variants_total{{coding=\"gzip\",result=\"{result}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse::<usize>().unwrap()
+    };
+    let mut entries = Vec::new();
+    for key in &keys {
+        entries.push(cache.fetch(key).await.unwrap().entry);
+    }
+    // Nobody works on the queue before this task waits for something; each page is asked for twice.
+    for (key, entry) in keys.iter().zip(&entries).chain(keys.iter().zip(&entries).take(PLACES)) {
+        assert!(cache.variant(key, entry, accepted).is_none());
+    }
+    assert_eq!(counted("dropped"), 10);
+    until(async || counted("made") == PLACES).await;
+    for key in &keys {
+        let found = cache.fetch(key).await.unwrap();
+        cache.variant(key, &found.entry, accepted);
+    }
+    until(async || counted("made") == PLACES + 10).await;
+    for key in &keys {
+        let found = cache.fresh(key).unwrap();
+        let (coding, bytes) = cache.variant(key, &found.entry, accepted).unwrap();
+        assert!(coding == Coding::Gzip && decoded("gzip", bytes) == text("page", 6000), "{key}");
+    }
+    assert_eq!((counted("dropped"), counted("outdated"), counted("failed")), (10, 0, 0));
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod making;
+mod sharing;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,8 @@ use reqwest::{Method, RequestBuilder, Response};
 use crate::support::scripted::Deed;
 use crate::support::{Callboard, PATIENCE};
 
-/// Between two looks at whether something has come: what is waited for gives way to who asks.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Between two looks at whether something has come: what makes it gives way to whoever asks.
+const PAUSE: Duration = Duration::from_millis(20);
 
 const CODINGS: [&str; 3] = ["br", "zstd", "gzip"];
 
@@ -92,7 +93,8 @@ async fn document(answer: Response) -> Bytes {
     decoded(&coding, &sent)
 }
 
-fn decoded(coding: &str, mut sent: &[u8]) -> Bytes {
+/// What was coded, whatever the coding.
+pub fn decoded(coding: &str, mut sent: &[u8]) -> Bytes {
     let mut decoded = Vec::new();
     match coding {
         "br" => brotli::BrotliDecompress(&mut sent, &mut decoded).unwrap(),
@@ -104,7 +106,7 @@ fn decoded(coding: &str, mut sent: &[u8]) -> Bytes {
 }
 
 /// Waits until `holds` does.
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
             tokio::time::sleep(PAUSE).await;
