@@ -4,8 +4,8 @@ import type { Options } from './config';
 /** Requests at a time; further ones wait for a connection. */
 const CONNECTIONS = 256;
 
-/** Requests that may wait for a connection; beyond them Callboard counts as unreachable. */
-const MAX_WAITING = 4096;
+/** Requests under way, most of them waiting for a connection; beyond them Callboard counts as unreachable. */
+const MAX_UNDER_WAY = 4096;
 
 /**
  * Below what Callboard (`callboard.limits.idleTimeout`, 75 s) and most load
@@ -80,6 +80,8 @@ export class Callboard {
   readonly #pool: Pool;
   readonly #basePath: string;
   readonly timeoutMs: number;
+  /** Requests that hold a connection or wait for one, also those that nobody waits for any more. */
+  underWay = 0;
 
   constructor(options: Options) {
     this.#basePath = options.basePath;
@@ -100,10 +102,7 @@ export class Callboard {
 
   /** Sends a request; `exchange` hears what comes of it. */
   send({ method, path, headers }: Outgoing, exchange: Exchange): void {
-    if (this.#pool.stats.queued >= MAX_WAITING) {
-      exchange.fail(new Unreachable('overload'));
-      return;
-    }
+    this.underWay += 1;
     this.#pool.dispatch(
       { method, path: this.#basePath + path, headers },
       exchange,
@@ -121,9 +120,11 @@ export class Callboard {
     });
   }
 
-  /** Lets go of all connections; requests under way are finished first. */
-  close(): Promise<void> {
-    return this.#pool.close();
+  /** Lets go of all connections, of busy ones once their request is finished. Nobody has to wait for that. */
+  close(): void {
+    if (!this.#pool.closed) {
+      void this.#pool.close();
+    }
   }
 }
 
@@ -166,6 +167,11 @@ export abstract class Exchange implements Dispatcher.DispatchHandler {
   protected abstract broken(error: Error): void;
 
   start(): void {
+    if (this.callboard.underWay >= MAX_UNDER_WAY) {
+      this.#state = 'over';
+      this.unreachable(new Unreachable('overload'));
+      return;
+    }
     this.#deadline = setTimeout(() => {
       this.fail(new Unreachable('timeout'));
       this.#abort?.();
@@ -188,7 +194,9 @@ export abstract class Exchange implements Dispatcher.DispatchHandler {
       case 'waiting':
         this.#finish();
         this.unreachable(
-          silence ? (error as Unreachable) : new Unreachable(silenceOf(error), error),
+          silence
+            ? (error as Unreachable)
+            : new Unreachable(silenceOf(error), error),
         );
         break;
       case 'answered':
@@ -210,7 +218,8 @@ export abstract class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     this.#abort = abort;
-    this.#wasUsed = this.connection !== undefined && this.connection.answers > 0;
+    this.#wasUsed =
+      this.connection !== undefined && this.connection.answers > 0;
   }
 
   onHeaders(status: number, headers: Buffer[], resume: () => void): boolean {
@@ -230,6 +239,7 @@ export abstract class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onComplete(): void {
+    this.callboard.underWay -= 1;
     if (this.#state === 'answered') {
       this.#finish();
       this.ended();
@@ -237,6 +247,7 @@ export abstract class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onError(error: Error): void {
+    this.callboard.underWay -= 1;
     const isReset = silenceOf(error) === 'reset';
     if (
       this.#state === 'waiting' &&
@@ -297,7 +308,9 @@ class Asking extends Exchange {
     this.#length += chunk.length;
     if (this.#length > MAX_WHOLE_BYTES) {
       this.cancel();
-      this.reject(new Error(`Callboard's answer is longer than ${MAX_WHOLE_BYTES} bytes`));
+      this.reject(
+        new Error(`Callboard's answer is longer than ${MAX_WHOLE_BYTES} bytes`),
+      );
       return true;
     }
     this.#chunks.push(chunk);

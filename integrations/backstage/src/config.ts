@@ -154,7 +154,9 @@ function parseTimeout(section: Config | undefined): number {
   }
   // Beyond 2^31 ms Node's timers fire at once.
   if (!(ms >= 1 && ms < 2 ** 31)) {
-    throw new Error(`${key} must be at least 1 ms and at most 24 days: ${example}`);
+    throw new Error(
+      `${key} must be at least 1 ms and at most 24 days: ${example}`,
+    );
   }
   return ms;
 }

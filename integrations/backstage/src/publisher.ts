@@ -100,7 +100,9 @@ export class CallboardPublisher implements PublisherBase {
   }
 
   /** The parsed `techdocs_metadata.json` of a site. */
-  async fetchTechDocsMetadata(entity: CompoundEntityRef): Promise<TechDocsMetadata> {
+  async fetchTechDocsMetadata(
+    entity: CompoundEntityRef,
+  ): Promise<TechDocsMetadata> {
     const path = `/metadata/techdocs/${triplet(entity)}`;
     const standIn = this.#options.fallback ? this.#original : undefined;
     if (standIn && this.#detour?.isOpen()) {
@@ -180,8 +182,13 @@ export class CallboardPublisher implements PublisherBase {
   /** Asks with our token, and once more with a new one if that is refused. */
   async #ask(method: Outgoing['method'], path: string): Promise<Whole> {
     const token = await this.#own.get();
-    const answer = await this.#callboard.ask({ method, path, headers: bearer(token) });
-    const other = answer.status === 401 ? await this.#own.replace(token) : undefined;
+    const answer = await this.#callboard.ask({
+      method,
+      path,
+      headers: bearer(token),
+    });
+    const other =
+      answer.status === 401 ? await this.#own.replace(token) : undefined;
     return other === undefined
       ? answer
       : this.#callboard.ask({ method, path, headers: bearer(other) });
