@@ -15,6 +15,8 @@ search: { collators: { techdocs: { schedule: { frequency: PT5S, timeout: PT1M, i
 ";
 
 const LARGE: &str = "/docs/default/component/large-site";
+/// The same documentation, within the entity's page in the catalog.
+const LARGE_IN_CATALOG: &str = "/catalog/default/component/large-site/docs";
 const SMALL: &str = "/docs/default/component/Small-Site";
 
 const CANT_BE_READ: &str = "The documentation can't be read right now";
@@ -31,6 +33,7 @@ async fn readers_see_the_documentation_or_why_they_can_not() {
 
     one_page_leads_to_another(&mut browser).await;
     search_finds_a_page(&mut browser, &stage).await;
+    the_catalog_shows_it_too(&mut browser).await;
     what_is_not_there_is_not_found(&mut browser).await;
     // Of this site only a page is cached, and nothing that belongs to it.
     assert_eq!(stage.status(&path_of("default/component/Small-Site", "index.html")).await, 200);
@@ -81,6 +84,11 @@ async fn search_finds_a_page(browser: &mut Browser, stage: &Stage) {
     browser.picture("found").await;
 }
 
+async fn the_catalog_shows_it_too(browser: &mut Browser) {
+    browser.open(LARGE_IN_CATALOG).await.is_article("A large site");
+    browser.picture("in-the-catalog").await;
+}
+
 async fn what_is_not_there_is_not_found(browser: &mut Browser) {
     browser.open(&format!("{LARGE}/no-such-page/")).await.is_not_found();
 }
@@ -108,6 +116,7 @@ async fn what_is_not_cached_says_why(browser: &mut Browser) {
 async fn says(browser: &mut Browser, name: &str, why: &str) {
     cant_be_read(&browser.open(LARGE).await, why);
     browser.picture(name).await;
+    cant_be_read(&browser.open(LARGE_IN_CATALOG).await, why);
     browser.visitor().await;
     cant_be_read(&browser.open(&format!("{LARGE}/section-01/")).await, why);
 }
