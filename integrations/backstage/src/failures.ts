@@ -1,5 +1,5 @@
 import type { LoggerService } from '@backstage/backend-plugin-api';
-import type { Silence } from './callboard';
+import type { Silence } from './exchange';
 
 /** Why a reader gets no document. */
 export interface Failure {

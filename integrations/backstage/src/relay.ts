@@ -1,5 +1,6 @@
 import { sendVerdict } from './answers';
-import { Callboard, Exchange, Outgoing, Unreachable } from './callboard';
+import type { Callboard } from './callboard';
+import { Exchange, Outgoing, Unreachable } from './exchange';
 import { Failure, FailureLog, verdictOn } from './failures';
 import type { Request, Response } from './http';
 

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
 import {
+  absentCallboard,
   backend,
   callboardError,
   claimsOf,
   document,
+  hurry,
   listening,
   scriptedCallboard,
 } from './support/stage.mjs';
@@ -14,15 +16,6 @@ import { read } from './support/reader.mjs';
 const SITE = '/default/component/shop';
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const TRACEPARENT = `00-${TRACE}-00f067aa0ba902b7-01`;
-
-/** An address that nothing listens at. */
-async function nowhere() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise(resolve => server.once('listening', resolve));
-  const { port } = server.address();
-  await new Promise(resolve => server.close(resolve));
-  return `http://127.0.0.1:${port}`;
-}
 
 /** What Callboard may answer, what becomes of it, and what the reader is told. */
 const TABLE = [
@@ -144,7 +137,9 @@ test('HEAD of what fails has the status and no body', async t => {
 });
 
 test('a Callboard that is not there ends in a page that says so', async t => {
-  const { docs, lines } = await backend(t, { baseUrl: await nowhere() });
+  const { url } = await absentCallboard(t);
+  const { docs, lines } = await backend(t, { baseUrl: url });
+  hurry(t);
   const { status, text } = await read(`${docs}${SITE}/index.html`);
   assert.equal(status, 502);
   assert.match(text, /Callboard can't be reached/);
@@ -177,6 +172,7 @@ test('an answer that is no HTTP counts as none', async t => {
   const { docs } = await backend(t, {
     baseUrl: `http://127.0.0.1:${await listening(t, odd)}`,
   });
+  hurry(t);
   assert.equal((await read(`${docs}${SITE}/index.html`)).status, 502);
 });
 

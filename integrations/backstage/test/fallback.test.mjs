@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import {
+  absentCallboard,
   backend,
   callboardError,
-  document,
   listening,
   scriptedCallboard,
 } from './support/stage.mjs';
@@ -30,34 +30,8 @@ function local(t) {
   return { publisher: { type: 'local', local: { publishDirectory } } };
 }
 
-/** A server at a port that refuses connections until it is started. */
-async function absent(t, answer = document) {
-  const held = createServer().listen(0, '127.0.0.1');
-  await new Promise(resolve => held.once('listening', resolve));
-  const { port } = held.address();
-  await new Promise(resolve => held.close(resolve));
-  return {
-    url: `http://127.0.0.1:${port}`,
-    async start() {
-      const { createServer: http } = await import('node:http');
-      const requests = [];
-      const server = http((req, res) => {
-        requests.push(req.url);
-        answer(req, res);
-      });
-      server.listen(port, '127.0.0.1');
-      await new Promise(resolve => server.once('listening', resolve));
-      t.after(() => {
-        server.closeAllConnections();
-        server.close();
-      });
-      return requests;
-    },
-  };
-}
-
 test('with fallback the original publisher serves what an absent Callboard does not', async t => {
-  const { url } = await absent(t);
+  const { url } = await absentCallboard(t);
   const { docs, publisher, lines } = await backend(
     t,
     { baseUrl: url, fallback: true },
@@ -77,7 +51,7 @@ test('with fallback the original publisher serves what an absent Callboard does 
 });
 
 test('the original publisher compresses as it would without the module', async t => {
-  const { url } = await absent(t);
+  const { url } = await absentCallboard(t);
   const settings = local(t);
   writeFileSync(
     join(
@@ -98,7 +72,7 @@ test('the original publisher compresses as it would without the module', async t
 });
 
 test('Callboard is asked again by one request after a pause, and serves again once it answers', async t => {
-  const later = await absent(t);
+  const later = await absentCallboard(t);
   const { docs } = await backend(
     t,
     { baseUrl: later.url, fallback: true },
@@ -173,7 +147,7 @@ test('what Callboard itself says stands: the original publisher would call an ou
 });
 
 test('odd spellings do not reach the original publisher either', async t => {
-  const { url } = await absent(t);
+  const { url } = await absentCallboard(t);
   const { port } = await backend(
     t,
     { baseUrl: url, fallback: true },

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import {
+  absentCallboard,
   backend,
   callboardError,
   claimsOf,
+  hurry,
   scriptedCallboard,
 } from './support/stage.mjs';
 import { read } from './support/reader.mjs';
@@ -221,10 +223,9 @@ test('ready is what Callboard says of itself, and the log says what is wrong', a
     { isAvailable: true },
   );
 
-  const gone = await scriptedCallboard(t);
-  gone.server.close();
-  gone.server.closeAllConnections();
+  const gone = await absentCallboard(t);
   const { publisher, lines } = await backend(t, { baseUrl: gone.url });
+  hurry(t);
   assert.deepEqual(await publisher.getReadiness(), { isAvailable: false });
   assert.match(lines[0].message, /techdocs\.callboard\.baseUrl/);
 });

@@ -1,37 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { get } from 'node:http';
-import { createServer } from 'node:net';
 import { test } from 'node:test';
-import { backend, listening, scriptedCallboard } from './support/stage.mjs';
+import {
+  backend,
+  scriptedCallboard,
+  scriptedSocket,
+} from './support/stage.mjs';
 import { read, until } from './support/reader.mjs';
 
 const PAGE = '/default/component/shop/index.html';
-
-/** A server that speaks bytes: `script` gets each connection's request, as text, and its number. */
-async function scriptedSocket(t, script) {
-  const sockets = [];
-  const server = createServer(socket => {
-    sockets.push(socket);
-    const number = sockets.length;
-    let count = 0;
-    socket.on('error', () => {});
-    socket.on('data', data => {
-      count += 1;
-      script(socket, {
-        text: data.toString('latin1'),
-        connection: number,
-        request: count,
-      });
-    });
-  });
-  t.after(() => sockets.forEach(socket => socket.destroy()));
-  const port = await listening(t, server);
-  return { url: `http://127.0.0.1:${port}`, sockets };
-}
-
-const OK =
-  'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello';
 
 test('a document is passed on while it still arrives', async t => {
   let finish;
@@ -173,85 +151,6 @@ test("an answer that stops in the middle breaks the reader's connection after th
   assert.deepEqual([complete, text], [false, 'hello']);
 });
 
-test('connections are used again', async t => {
-  const callboard = await scriptedCallboard(t);
-  const { docs } = await backend(t, { baseUrl: callboard.url });
-  const before = callboard.connections();
-  for (let i = 0; i < 5; i++) {
-    await read(docs + PAGE);
-  }
-  assert.ok(callboard.connections() - before <= 1);
-});
-
-test('a request on a connection that ends just then is sent once more on another', async t => {
-  const callboard = await scriptedSocket(
-    t,
-    (socket, { connection, request }) => {
-      if (connection === 1 && request === 2) {
-        socket.destroy();
-      } else {
-        socket.write(OK);
-      }
-    },
-  );
-  const { docs, lines } = await backend(t, { baseUrl: callboard.url });
-  assert.equal((await read(docs + PAGE)).text, 'hello');
-  assert.equal((await read(docs + PAGE)).text, 'hello');
-  assert.equal(callboard.sockets.length, 2);
-  assert.deepEqual(lines, []);
-});
-
-test('readers whose connections all end at once are all answered', async t => {
-  const waiting = [];
-  const rounds = [
-    // Ten connections that have worked, since each answer waits for all requests.
-    socket => socket.write(OK),
-    socket => socket.resetAndDestroy(),
-  ];
-  const callboard = await scriptedSocket(t, socket => {
-    waiting.push(socket);
-    if (rounds.length === 0) {
-      socket.write(OK);
-    } else if (waiting.length === 10) {
-      waiting.splice(0).forEach(rounds.shift());
-    }
-  });
-  const { docs } = await backend(t, { baseUrl: callboard.url });
-  for (let round = 0; round < 2; round++) {
-    const answers = await Promise.all(
-      Array.from({ length: 10 }, () => read(docs + PAGE)),
-    );
-    assert.deepEqual(
-      answers.map(({ text }) => text),
-      Array(10).fill('hello'),
-    );
-  }
-  assert.equal(rounds.length, 0);
-});
-
-test('a request on a fresh connection is sent once', async t => {
-  const callboard = await scriptedSocket(t, socket => socket.destroy());
-  const { docs } = await backend(t, { baseUrl: callboard.url });
-  assert.equal((await read(docs + PAGE)).status, 502);
-  assert.equal(callboard.sockets.length, 1);
-});
-
-test('a request is not sent a third time', async t => {
-  let isDown = false;
-  const callboard = await scriptedSocket(t, socket => {
-    if (isDown) {
-      socket.destroy();
-    } else {
-      socket.write(OK);
-    }
-  });
-  const { docs } = await backend(t, { baseUrl: callboard.url });
-  assert.equal((await read(docs + PAGE)).status, 200);
-  isDown = true;
-  assert.equal((await read(docs + PAGE)).status, 502);
-  assert.equal(callboard.sockets.length, 2);
-});
-
 test('a backend that stops finishes what it has begun', async t => {
   let finish;
   const callboard = await scriptedCallboard(t, (_req, res) => {
@@ -268,35 +167,6 @@ test('a backend that stops finishes what it has begun', async t => {
   await once(res, 'end');
   await stopped;
   assert.equal(text, 'firstlast');
-});
-
-test('beyond what may wait for a connection requests are turned away, and places of those who left are free again', async t => {
-  const held = [];
-  const callboard = await scriptedCallboard(t, (_req, res) => held.push(res));
-  const { docs, publisher } = await backend(t, { baseUrl: callboard.url });
-  const ask = () =>
-    publisher.fetchTechDocsMetadata({ kind: 'c', namespace: 'd', name: 'e' });
-  const waiting = Array.from({ length: 4096 }, () =>
-    ask().catch(error => error),
-  );
-  await until(() => held.length === 256);
-  const { status, text } = await read(docs + PAGE);
-  assert.equal(status, 503);
-  assert.match(text, /Too many requests are waiting/);
-  assert.equal(
-    callboard.requests.length,
-    256,
-    'there are so many connections at a time',
-  );
-
-  callboard.server.closeAllConnections();
-  callboard.server.on('request', (_req, res) => res.end('{}'));
-  const ended = setInterval(() => callboard.server.closeAllConnections(), 20);
-  await Promise.all(waiting);
-  clearInterval(ended);
-  callboard.server.removeAllListeners('request');
-  callboard.server.on('request', (_req, res) => res.end('hello'));
-  assert.equal((await read(docs + PAGE)).text, 'hello');
 });
 
 test('header values beyond ASCII arrive as they were sent', async t => {

@@ -6,6 +6,7 @@
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createSocketServer } from 'node:net';
 import { createRequire } from 'node:module';
 import compression from 'compression';
 import express from 'express';
@@ -50,6 +51,62 @@ export async function scriptedCallboard(t, answer = document) {
     requests,
     connections: () => connections,
   };
+}
+
+/** A server that speaks bytes: `script` gets each connection's request, as text, and its number. */
+export async function scriptedSocket(t, script) {
+  const sockets = [];
+  const server = createSocketServer(socket => {
+    sockets.push(socket);
+    const number = sockets.length;
+    let count = 0;
+    socket.on('error', () => {});
+    socket.on('data', data => {
+      count += 1;
+      script(socket, {
+        text: data.toString('latin1'),
+        connection: number,
+        request: count,
+      });
+    });
+  });
+  t.after(() => sockets.forEach(socket => socket.destroy()));
+  const port = await listening(t, server);
+  return { url: `http://127.0.0.1:${port}`, sockets };
+}
+
+/** An address that refuses connections until something is started there. */
+export async function absentCallboard(t, answer = document) {
+  const held = createServer();
+  held.listen(0, '127.0.0.1');
+  await once(held, 'listening');
+  const { port } = held.address();
+  held.close();
+  await once(held, 'close');
+  return {
+    url: `http://127.0.0.1:${port}`,
+    async start() {
+      const requests = [];
+      const server = createServer((req, res) => {
+        requests.push(req.url);
+        answer(req, res);
+      });
+      server.listen(port, '127.0.0.1');
+      await once(server, 'listening');
+      t.after(() => {
+        server.closeAllConnections();
+        server.close();
+      });
+      return requests;
+    },
+  };
+}
+
+/** From now on a second passes in the time of twenty milliseconds, for what looks at the clock. */
+export function hurry(t) {
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+  const tick = setInterval(() => t.mock.timers.tick(1_000), 20);
+  t.after(() => clearInterval(tick));
 }
 
 export function document(_req, res) {
