@@ -81,8 +81,12 @@ const ACTIONS = {
     lead(within, async page => {
       await forget(page);
       // The site's navigation folds its sections: what is clicked need not be in sight.
-      const found = page.getByTestId('techdocs-native-shadowroot').locator('a', { hasText: link }).first();
-      await found.dispatchEvent('click', undefined, { timeout: within });
+      const links = page.getByTestId('techdocs-native-shadowroot').getByRole('link', {
+        name: link,
+        exact: true,
+        includeHidden: true,
+      });
+      await links.first().dispatchEvent('click', undefined, { timeout: within });
     }),
   back: ({ within }) =>
     lead(within, async page => {
@@ -90,8 +94,10 @@ const ACTIONS = {
       await page.evaluate(() => history.back());
     }),
   search: async ({ term, within }) => {
-    const field = visitor.page.getByPlaceholder('Search docs');
-    await field.fill(term, { timeout: within });
+    const asked = response => new URL(response.url()).searchParams.get('term') === term;
+    const answered = visitor.page.waitForResponse(asked, { timeout: within });
+    await visitor.page.getByPlaceholder('Search docs').fill(term, { timeout: within });
+    await answered;
     const options = visitor.page.getByRole('option');
     await options.first().waitFor({ timeout: within });
     return { found: await options.allInnerTexts() };

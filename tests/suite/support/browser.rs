@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::PATIENCE;
 use super::servers::Server;
 
 /// Names a folder, where somebody wants to see what the readers saw.
@@ -64,7 +65,8 @@ impl Browser {
         Seen(self.ask(told).await)
     }
 
-    async fn ask(&mut self, told: Value) -> Value {
+    async fn ask(&mut self, mut told: Value) -> Value {
+        told["within"] = json!(PATIENCE.as_millis());
         let answer = self.driver.ask(&told.to_string()).await;
         assert!(answer["failed"].is_null(), "{told}: {answer}");
         answer
