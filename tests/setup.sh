@@ -8,7 +8,8 @@
 #   target/test-tools/redis/            Debian's Redis, likewise, with the libraries that it needs
 #   target/test-tools/azurite/          Azurite, from tests/rig/azurite/package-lock.json
 #   target/test-tools/openssh/          Debian's OpenSSH server, likewise, with its client's tools
-#   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json
+#   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json, and
+#                                       the module of integrations/backstage, packed as it is published
 #   target/test-tools/reader/           a Backstage app with the TechDocs reader, built from tests/backstage/app
 #
 # Run it as often as you like: what is there and up to date is left alone. It needs Debian or something like it, Python
@@ -207,10 +208,30 @@ install_packages_from_npm() {
   # npm ci empties node_modules first, so an install that was cut off leaves no stamp behind.
   if [ "$(cat "$backstage/node_modules/.stamp" 2>/dev/null)" != "$wanted" ]; then
     say "installing Backstage packages into tests/backstage/node_modules"
-    # No install scripts: the few packages that have one (keytar, ssh2) compile extras that nothing here uses.
+    # No install scripts: the few packages that have one (keytar, ssh2) compile extras that nothing here uses. The one
+    # that would have to be compiled has a stand-in, tests/backstage/sqlite.
     quietly npm ci --prefix "$backstage" --ignore-scripts --no-audit --no-fund --loglevel=error
     echo "$wanted" >"$backstage/node_modules/.stamp"
   fi
+}
+
+# As an operator gets it: what `npm pack` makes, unpacked among the packages that it imports.
+install_module() {
+  local wanted scratch module=$root/integrations/backstage
+  local folder=$backstage/node_modules/@callboard/backstage-plugin-techdocs-backend-module-callboard
+  wanted=$(cd "$module" && find . \( -name node_modules -o -name dist -o -name test \) -prune -o -type f -print |
+    LC_ALL=C sort | fingerprint xargs sha256sum)
+  [ "$(cat "$folder/.stamp" 2>/dev/null)" != "$wanted" ] || return 0
+  say "packing integrations/backstage into tests/backstage/node_modules"
+  quietly npm ci --prefix "$module" --ignore-scripts --no-audit --no-fund --loglevel=error
+  quietly npm run --prefix "$module" build
+  scratch=$(mktemp -d)
+  (cd "$module" && quietly npm pack --ignore-scripts --pack-destination "$scratch" --loglevel=error)
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  tar -xzf "$scratch"/*.tgz --strip-components 1 -C "$folder"
+  rm -r "$scratch"
+  echo "$wanted" >"$folder/.stamp"
 }
 
 # Only its blob server is run, and of what comes along for its queues and databases nothing is compiled.
@@ -263,6 +284,7 @@ install_packages_from_pypi
 install_tls_tools
 install_node
 install_packages_from_npm
+install_module
 install_azurite
 install_prometheus
 install_redis
