@@ -2,6 +2,7 @@
 //! installed as an operator installs it.
 
 mod answers;
+mod browser;
 mod keys;
 mod outages;
 mod publish;

@@ -71,6 +71,13 @@ impl Server {
         Self::spawn(command).await
     }
 
+    /// A browser (see `tests/backstage/browser.mjs`).
+    pub async fn browser() -> Self {
+        let mut command = Command::new("node");
+        command.arg(tests().join("backstage/browser.mjs"));
+        Self::spawn(command).await
+    }
+
     /// moto's S3 and SNS, with a bucket that tells `endpoint` of its objects.
     pub async fn sns(endpoint: &str) -> Self {
         let mut command = Command::new(python());

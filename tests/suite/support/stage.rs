@@ -34,6 +34,8 @@ pub struct Plan<'a> {
     pub callboard: &'a str,
     /// Lines of the section `backend:`, likewise.
     pub backend: &'a str,
+    /// Sections of Backstage's own.
+    pub sections: &'a str,
     /// Another store than the publisher's.
     pub store: Option<Arc<dyn DocStore>>,
 }
@@ -66,7 +68,12 @@ impl Stage {
 
     /// Another Callboard of the same configuration, which the relay does not lead to.
     pub fn understudy(&self) -> Running {
-        curtain_up(&self.text, self.store.clone())
+        self.understudy_told("")
+    }
+
+    /// The same, with more lines in the section `callboard:`.
+    pub fn understudy_told(&self, more: &str) -> Running {
+        curtain_up(&format!("{}{more}", self.text), self.store.clone())
     }
 
     /// A backend started anew in place of the one that is, with these sections laid over its configuration.
@@ -148,12 +155,13 @@ fn app_config(plan: &Plan<'_>, port: u16, relay: SocketAddr, folder: &TempDir) -
         Some(more) => format!("  callboard: {{ baseUrl: 'http://{relay}', {more} }}\n"),
         None => String::new(),
     };
-    let Plan { publisher, callboard, backend, .. } = plan;
+    let Plan { publisher, callboard, backend, sections, .. } = plan;
     format!(
         "backend:\n  baseUrl: http://127.0.0.1:{port}\n  listen: {{ host: 127.0.0.1, port: {port} }}\n{backend}\n\
          permission: {{ enabled: true }}\n\
          rig: {{ denied: [{SECRET}], log: '{log}' }}\n\
          catalog: {{ locations: [{{ type: file, target: '{catalog}' }}] }}\n\
+         {sections}\n\
          techdocs:\n  builder: external\n  publisher: {publisher}\n{module}\
          callboard:\n  listen: 127.0.0.1:0\n  admin: {{ listen: '127.0.0.1:0' }}\n  \
          telemetry: {{ accessLog: false }}\n{callboard}\n"
