@@ -16,8 +16,17 @@ import type { Verdict } from './failures';
  */
 const STYLE_SHEET = 'main.ca11b0ad.min.css';
 
-/** The style sheet of {@link page}; empty, since the reader brings styles for text. */
-const STYLES = '/* The documentation could not be read. */\n';
+/**
+ * In place of a style sheet that can't be read. Without any rules the icons of a
+ * page are as large as the screen, and push the article out of it.
+ */
+const STYLES = `/* Callboard: the site's own style sheet can't be read right now. These rules keep its pages readable. */
+.md-toggle, .md-skip, .md-overlay, .md-dialog, .md-search, .md-nav__icon, .md-sidebar, .md-footer,
+.md-content__button, .headerlink, svg { display: none }
+.md-content__inner { color: var(--md-typeset-color, inherit); max-width: 60rem; padding: 0 0.5rem 2rem; line-height: 1.6 }
+.md-typeset img { max-width: 100% }
+.md-typeset pre { overflow: auto }
+`;
 
 /** Whether a path names the style sheet of the pages that are made here. */
 export function isOwnStyleSheet(target: string): boolean {

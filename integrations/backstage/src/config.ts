@@ -1,5 +1,5 @@
 import { Config, readDurationFromConfig } from '@backstage/config';
-import { InputError, toError } from '@backstage/errors';
+import { InputError } from '@backstage/errors';
 import type { PublisherType } from '@backstage/plugin-techdocs-node';
 import { durationToMilliseconds } from '@backstage/types';
 
@@ -45,7 +45,7 @@ export function readOptions(config: Config): Options {
     try {
       return get();
     } catch (error) {
-      problems.push(toError(error).message);
+      problems.push(messageOf(error));
       return fallback;
     }
   };
@@ -138,7 +138,7 @@ function parseTimeout(section: Config | undefined): number {
     return DEFAULT_TIMEOUT_MS;
   }
   const key = `${SECTION}.timeout`;
-  const example = `write a duration such as '15s' or { seconds: 15 }`;
+  const example = 'write milliseconds or a duration such as { seconds: 15 }';
   const given = section.get('timeout');
   let ms: number;
   if (typeof given === 'number') {
@@ -149,12 +149,18 @@ function parseTimeout(section: Config | undefined): number {
         readDurationFromConfig(section, { key: 'timeout' }),
       );
     } catch (error) {
-      throw new Error(`${key}: ${toError(error).message}: ${example}`);
+      throw new Error(`${key}: ${messageOf(error)}: ${example}`);
     }
   }
   // Beyond 2^31 ms Node's timers fire at once.
   if (!(ms >= 1 && ms < 2 ** 31)) {
-    throw new Error(`${key} must be at least 1 ms and at most 24 days: ${example}`);
+    throw new Error(
+      `${key} must be at least 1 ms and at most 24 days: ${example}`,
+    );
   }
   return ms;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,10 @@
 import type { PublisherBase } from '@backstage/plugin-techdocs-node';
-import { isOwnStyleSheet, sendError, sendOwnStyleSheet, sendVerdict } from './answers';
+import {
+  isOwnStyleSheet,
+  sendError,
+  sendOwnStyleSheet,
+  sendVerdict,
+} from './answers';
 import type { Callboard } from './callboard';
 import { FailureLog, verdictOn } from './failures';
 import type { Detour } from './fallback';
@@ -39,14 +44,26 @@ export class DocsRouter {
   }
 
   handle(req: Request, res: Response, next: Next): unknown {
-    const target = staticTarget(req.url);
+    const target = staticTarget(req.url, req.originalUrl);
     if (target === undefined) {
-      sendError(req, res, 404, 'NotFoundError', 'No document can have this path.');
+      sendError(
+        req,
+        res,
+        404,
+        'NotFoundError',
+        'No document can have this path.',
+      );
       return undefined;
     }
     if (req.method !== 'GET' && req.method !== 'HEAD') {
       res.setHeader('Allow', 'GET, HEAD');
-      sendError(req, res, 405, 'MethodNotAllowedError', 'Documents can only be read here: use GET or HEAD.');
+      sendError(
+        req,
+        res,
+        405,
+        'MethodNotAllowedError',
+        'Documents can only be read here: use GET or HEAD.',
+      );
       return undefined;
     }
     if (isOwnStyleSheet(target)) {
@@ -59,12 +76,21 @@ export class DocsRouter {
     const slot = this.#parts.tokens.forReader(req);
     if (slot instanceof Promise) {
       // Rejects with Backstage's own error about the reader's credentials.
-      return slot.then(found => this.#show(found, target, req, res, next), next);
+      return slot.then(
+        found => this.#show(found, target, req, res, next),
+        next,
+      );
     }
     return this.#show(slot, target, req, res, next);
   }
 
-  #show(slot: Slot, target: string, req: Request, res: Response, next: Next): unknown {
+  #show(
+    slot: Slot,
+    target: string,
+    req: Request,
+    res: Response,
+    next: Next,
+  ): unknown {
     const token = slot.ready();
     if (token !== undefined) {
       this.#deliver(slot, token, target, req, res, next, true);

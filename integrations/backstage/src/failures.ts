@@ -1,5 +1,5 @@
 import type { LoggerService } from '@backstage/backend-plugin-api';
-import type { Silence } from './callboard';
+import type { Silence } from './exchange';
 
 /** Why a reader gets no document. */
 export interface Failure {
@@ -35,12 +35,16 @@ export function verdictOn({ status, silence, message }: Failure): Verdict {
     case 'timeout':
       return gatewayTimeout(`Callboard did not answer in time. ${AGAIN}`);
     case 'overload':
-      return unavailable(`Too many requests are waiting for Callboard. ${AGAIN}`);
+      return unavailable(
+        `Too many requests are waiting for Callboard. ${AGAIN}`,
+      );
     case 'refused':
     case 'reset':
       return badGateway(`Callboard can't be reached. ${AGAIN}`);
     case 'token':
-      return badGateway(`Backstage has no token to show to Callboard. ${AGAIN}`);
+      return badGateway(
+        `Backstage has no token to show to Callboard. ${AGAIN}`,
+      );
     default:
   }
   const said = message ?? `Callboard answered ${status}.`;
@@ -53,7 +57,9 @@ export function verdictOn({ status, silence, message }: Failure): Verdict {
     case 503:
       return unavailable(message ?? `Callboard is not available. ${AGAIN}`);
     case 504:
-      return gatewayTimeout(message ?? `Storage did not answer in time. ${AGAIN}`);
+      return gatewayTimeout(
+        message ?? `Storage did not answer in time. ${AGAIN}`,
+      );
     default:
       return badGateway(said);
   }
@@ -108,7 +114,11 @@ export class FailureLog {
   }
 
   /** Tells of a failure, with what Callboard's log can be searched for. */
-  tell(failure: Failure, traceparent: string | undefined, cause?: unknown): void {
+  tell(
+    failure: Failure,
+    traceparent: string | undefined,
+    cause?: unknown,
+  ): void {
     const { status, silence, message } = failure;
     const kind = silence ?? `status ${status}`;
     const what = silence

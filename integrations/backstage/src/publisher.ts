@@ -9,7 +9,6 @@ import {
   NotFoundError,
   NotImplementedError,
   ServiceUnavailableError,
-  toError,
 } from '@backstage/errors';
 import type {
   PublisherBase,
@@ -18,7 +17,8 @@ import type {
   ReadinessResponse,
   TechDocsMetadata,
 } from '@backstage/plugin-techdocs-node';
-import { Callboard, Outgoing, Unreachable, Whole } from './callboard';
+import type { Callboard, Whole } from './callboard';
+import { Outgoing, Unreachable } from './exchange';
 import type { Options } from './config';
 import { DocsRouter } from './docs';
 import { Detour } from './fallback';
@@ -91,7 +91,7 @@ export class CallboardPublisher implements PublisherBase {
     } catch (error) {
       this.#logger.error(
         `Callboard at ${this.#options.origin} can't be reached: is it up, and is techdocs.callboard.baseUrl right?`,
-        toError(error),
+        asError(error),
       );
     }
     return this.#options.fallback && this.#original
@@ -100,7 +100,9 @@ export class CallboardPublisher implements PublisherBase {
   }
 
   /** The parsed `techdocs_metadata.json` of a site. */
-  async fetchTechDocsMetadata(entity: CompoundEntityRef): Promise<TechDocsMetadata> {
+  async fetchTechDocsMetadata(
+    entity: CompoundEntityRef,
+  ): Promise<TechDocsMetadata> {
     const path = `/metadata/techdocs/${triplet(entity)}`;
     const standIn = this.#options.fallback ? this.#original : undefined;
     if (standIn && this.#detour?.isOpen()) {
@@ -173,15 +175,20 @@ export class CallboardPublisher implements PublisherBase {
         this.#logger.warn(`${told}: ${failureOf(answer, 'The purge').message}`);
       }
     } catch (error) {
-      this.#logger.warn(told, toError(error));
+      this.#logger.warn(told, asError(error));
     }
   }
 
   /** Asks with our token, and once more with a new one if that is refused. */
   async #ask(method: Outgoing['method'], path: string): Promise<Whole> {
     const token = await this.#own.get();
-    const answer = await this.#callboard.ask({ method, path, headers: bearer(token) });
-    const other = answer.status === 401 ? await this.#own.replace(token) : undefined;
+    const answer = await this.#callboard.ask({
+      method,
+      path,
+      headers: bearer(token),
+    });
+    const other =
+      answer.status === 401 ? await this.#own.replace(token) : undefined;
     return other === undefined
       ? answer
       : this.#callboard.ask({ method, path, headers: bearer(other) });
@@ -221,4 +228,8 @@ function reasonIn(text: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

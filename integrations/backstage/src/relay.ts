@@ -1,5 +1,6 @@
 import { sendVerdict } from './answers';
-import { Callboard, Exchange, Outgoing, Unreachable } from './callboard';
+import type { Callboard } from './callboard';
+import { Exchange, Outgoing, Unreachable } from './exchange';
 import { Failure, FailureLog, verdictOn } from './failures';
 import type { Request, Response } from './http';
 
@@ -19,22 +20,23 @@ const REQUEST_HEADERS = [
   'tracestate',
 ];
 
-/** What of Callboard's answer the reader gets to see. Everything else about the connection is Backstage's own. */
-const ANSWER_HEADERS = new Set([
-  'content-type',
-  'content-length',
-  'content-encoding',
-  'content-range',
-  'accept-ranges',
-  'etag',
-  'last-modified',
-  'cache-control',
-  'vary',
-  'age',
-  'cache-status',
-  'retry-after',
-  'x-content-type-options',
-]);
+/** What of Callboard's answer the reader gets to see; everything else is about the connection. */
+const ANSWER_HEADERS = new Map(
+  [
+    'Content-Type',
+    'Content-Length',
+    'Content-Encoding',
+    'Content-Range',
+    'Accept-Ranges',
+    'ETag',
+    'Last-Modified',
+    'Cache-Control',
+    'Age',
+    'Cache-Status',
+    'Retry-After',
+    'X-Content-Type-Options',
+  ].map(name => [name.toLowerCase(), name]),
+);
 
 /** The statuses that say something about the document. */
 const RELAYED = new Set([200, 206, 304, 404, 412, 416]);
@@ -73,8 +75,8 @@ export interface Outcome {
  */
 export class Delivery extends Exchange {
   #resume: () => void = () => {};
-  /** The answer's status and what was read of it, where it is not relayed. */
-  #error: { status: number; retryAfter?: string; text: string } | undefined;
+  /** The answer, where it is not relayed. */
+  #error: Refusal | undefined;
   readonly #left = () => this.cancel();
   readonly #drained = () => this.#resume();
 
@@ -100,12 +102,7 @@ export class Delivery extends Exchange {
     resume: () => void,
   ): void {
     if (!RELAYED.has(status)) {
-      this.#error = { status, text: '' };
-      for (let i = 0; i < headers.length; i += 2) {
-        if (String(headers[i]).toLowerCase() === 'retry-after') {
-          this.#error.retryAfter = String(headers[i + 1]);
-        }
-      }
+      this.#error = refusal(status, headers);
       return;
     }
     this.outcome.reached();
@@ -116,9 +113,13 @@ export class Delivery extends Exchange {
     req.headers['accept-encoding'] = undefined;
     res.statusCode = status;
     for (let i = 0; i + 1 < headers.length; i += 2) {
-      const name = headers[i]!.toString('latin1').toLowerCase();
-      if (ANSWER_HEADERS.has(name)) {
+      const given = headers[i]!.toString('latin1').toLowerCase();
+      const name = ANSWER_HEADERS.get(given);
+      if (name) {
         res.setHeader(name, headers[i + 1]!.toString('latin1'));
+      } else if (given === 'vary') {
+        // Backstage's CORS has its own part in it.
+        res.vary(headers[i + 1]!.toString('latin1'));
       }
     }
     this.#resume = resume;
@@ -167,10 +168,12 @@ export class Delivery extends Exchange {
     this.res.destroy();
   }
 
-  #failed({ status, text, retryAfter }: { status: number; text: string; retryAfter?: string }): void {
+  #failed({ status, text, retryAfter, isGuarded }: Refusal): void {
     const message = messageOf(status, text);
     // A proxy in between, which has lost Callboard, answers in its own words.
-    const isProxys = message === undefined && status >= 502 && status <= 504;
+    const isOwn =
+      this.req.method === 'HEAD' ? isGuarded : message !== undefined;
+    const isProxys = !isOwn && status >= 502 && status <= 504;
     const failure: Failure = isProxys
       ? { silence: status === 504 ? 'timeout' : 'refused' }
       : { status, message, retryAfter };
@@ -202,10 +205,37 @@ export class Delivery extends Exchange {
   }
 }
 
+/** An answer that is not relayed. */
+interface Refusal {
+  status: number;
+  retryAfter: string | undefined;
+  /** Whether it forbids guessing its type, as whatever Callboard says does. */
+  isGuarded: boolean;
+  /** What was read of its body. */
+  text: string;
+}
+
+function refusal(status: number, headers: Buffer[]): Refusal {
+  const value = (name: string) => {
+    const at = headers.findIndex(
+      (header, i) => i % 2 === 0 && header.toString().toLowerCase() === name,
+    );
+    return at < 0 ? undefined : headers[at + 1]?.toString('latin1');
+  };
+  return {
+    status,
+    retryAfter: value('retry-after'),
+    isGuarded: value('x-content-type-options') === 'nosniff',
+    text: '',
+  };
+}
+
 /** What Callboard says in an error of its own; `undefined` where it is not Callboard that speaks. */
 export function messageOf(status: number, text: string): string | undefined {
   try {
-    const { error, response } = JSON.parse(Buffer.from(text, 'latin1').toString('utf8'));
+    const { error, response } = JSON.parse(
+      Buffer.from(text, 'latin1').toString('utf8'),
+    );
     if (response?.statusCode === status && typeof error?.message === 'string') {
       return error.message;
     }

@@ -12,11 +12,23 @@
  * entity's own folder.
  *
  * @param url - what Express leaves of the request's target: path and query
+ * @param originalUrl - the whole target
  */
-export function staticTarget(url: string): string | undefined {
+export function staticTarget(
+  url: string,
+  originalUrl: string,
+): string | undefined {
   // Express hands a path with a raw `#` to Node's old URL parser, which reads
   // backslashes as slashes.
   if (url.charCodeAt(0) !== SLASH || url.includes('#')) {
+    return undefined;
+  }
+  // Of `/static/docs//default`, Express takes the first slash for a part of the
+  // mount's path.
+  if (
+    !originalUrl.endsWith(url) ||
+    originalUrl.charCodeAt(originalUrl.length - url.length - 1) === SLASH
+  ) {
     return undefined;
   }
   let start = 1;
@@ -42,7 +54,6 @@ const PLAIN = /^[\w-][\w.-]*$/;
 const SEGMENT = /^[\w.~!$&'()*+,;=:@%-]+$/;
 
 /** What a name can't hold once it is decoded; Callboard has nothing under such a name either. */
-// eslint-disable-next-line no-control-regex
 const FORBIDDEN = /[/\\\u0000-\u001f\u007f]/;
 
 function isName(segment: string): boolean {

@@ -183,7 +183,10 @@ function isPluginToken(token: string): boolean {
   return token === '' || partOf(token, 0)?.typ === 'vnd.backstage.plugin';
 }
 
-function partOf(token: string, index: number): Record<string, unknown> | undefined {
+function partOf(
+  token: string,
+  index: number,
+): Record<string, unknown> | undefined {
   const part = token.split('.')[index];
   if (!part) {
     return undefined;
