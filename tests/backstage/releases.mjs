@@ -31,7 +31,9 @@ const PACKAGES = [
 function describe(folder, sqlite) {
   const { releaseVersion, packages } = JSON.parse(read(folder, 'manifest.json'));
   const versions = Object.fromEntries(packages.map(({ name, version }) => [name, version]));
-  const dependencies = { 'better-sqlite3': `file:${sqlite}` };
+  // As sqlite/index.cjs has it, and under that name at once.
+  const { libsql } = JSON.parse(read(sqlite, 'package.json')).dependencies;
+  const dependencies = { 'better-sqlite3': `npm:libsql@${libsql}` };
   for (const name of PACKAGES) {
     dependencies[name] = versions[name];
     delete versions[name];
@@ -173,12 +175,15 @@ async function* differences(base, stopCallboard) {
     ['absent file', 'static/docs/default/component/shop/absent.html', 404],
     ['absent site', 'static/docs/default/component/empty/index.html', 404],
     ['absent metadata', 'metadata/techdocs/default/component/empty', 404],
-    ['sync', 'sync/default/component/shop', 304],
   ]) {
     const { status, text } = await get(`${techdocs}/${path}`, bearer);
     if (status !== wanted) {
       yield `${what}: ${status} ${text}`;
     }
+  }
+  const sync = await get(`${techdocs}/sync/default/component/shop`, bearer);
+  if (sync.status !== 200 || !/event: finish\s+data: \{"updated":false\}/.test(sync.text)) {
+    yield `sync: ${sync.status} ${sync.text}`;
   }
   const stranger = await get(page, {});
   if (stranger.status !== 401) {

@@ -35,9 +35,10 @@ pack_module() {
 
 # What the registry lacks of a release is left to npm, which takes the nearest that fits: dropped one by one, as npm
 # finds out. Fails where the packages that the release is tried with are missing themselves.
+# Peers are not looked at, as in the repository that yarn makes for a new Backstage.
 install() {
   local folder=$1 log=$1/install.log missing
-  while ! npm install --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error >"$log" 2>&1; do
+  while ! npm install --prefix "$folder" --legacy-peer-deps --ignore-scripts --no-audit --no-fund --loglevel=error >"$log" 2>&1; do
     missing=$(sed -n 's/.*No matching version found for \(@\?[^@ ]*@[^ ]*[^. ]\)\.\?$/\1/p' "$log" | head -n 1)
     [ -n "$missing" ] && node "$here/releases.mjs" without "$folder" "$missing" || return 1
   done
@@ -54,8 +55,8 @@ try() {
   fi
   # The module last, as its user adds it: what it needs comes as the release has it, where that fits.
   say "trying $release"
-  npm install --prefix "$folder" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error "$work/module.tgz" \
-    >"$folder/module.log" 2>&1 || { echo "the module does not install: $(tail -n 3 "$folder/module.log" | head -n 1)"; return; }
+  npm install --prefix "$folder" --no-save --legacy-peer-deps --ignore-scripts --no-audit --no-fund --loglevel=error \
+    "$work/module.tgz" >"$folder/module.log" 2>&1 || { echo "the module does not install: $(tail -n 3 "$folder/module.log" | head -n 1)"; return; }
   cp "$here/releases.mjs" "$folder/"
   (cd "$folder" && CALLBOARD="$root/target/debug/callboard" timeout 180 node releases.mjs try 2>"$folder/try.log") ||
     echo "FAILED: see $folder/try.log"
