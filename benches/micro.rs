@@ -17,6 +17,7 @@ use callboard::events::Events;
 use callboard::http::cache_status::CacheOutcome;
 use callboard::http::conditional::{self, Validators};
 use callboard::http::etag::ETag;
+use callboard::http::negotiation::{Accepted, Coding};
 use callboard::http::range;
 use callboard::limit::{Address, Limiter};
 use callboard::pipeline::{Body, Health, Journey, Notifications, Operations, Rooms};
@@ -24,7 +25,7 @@ use callboard::telemetry::{AccessLog, Instruments, RequestLabels};
 use callboard::{app, sample};
 use criterion::{BatchSize, Criterion};
 use futures_util::FutureExt;
-use http::header::{AUTHORIZATION, ETAG, HOST, IF_NONE_MATCH, RANGE, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, ETAG, HOST, IF_NONE_MATCH, RANGE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 use tempfile::TempDir;
@@ -98,7 +99,7 @@ fn route(criterion: &mut Criterion) {
 /// What the request's conditions and ranges ask for.
 fn conditions(criterion: &mut Criterion) -> anyhow::Result<()> {
     let tag = ETag::from_store("9c1c2d5b-5000").context("no tag")?;
-    let current = Validators { etag: Some(&tag), last_modified: None };
+    let current = Validators { etag: Some(&tag), codings: Accepted::IDENTITY, last_modified: None };
     let mut headers = HeaderMap::new();
     headers.insert(HOST, HeaderValue::from_static("docs.example.com"));
     criterion.bench_function("conditional/none", |bencher| {
@@ -107,9 +108,13 @@ fn conditions(criterion: &mut Criterion) -> anyhow::Result<()> {
     criterion.bench_function("range/none", |bencher| {
         bencher.iter(|| range::select(black_box(&headers), 20_480));
     });
-    headers.insert(IF_NONE_MATCH, tag.header().context("no header")?);
+    headers.insert(IF_NONE_MATCH, tag.header(Coding::Identity).context("no header")?);
     criterion.bench_function("conditional/if-none-match", |bencher| {
         bencher.iter(|| conditional::evaluate(black_box(&headers), current));
+    });
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, br, zstd"));
+    criterion.bench_function("negotiation", |bencher| {
+        bencher.iter(|| Accepted::of(black_box(&headers)).best(|_| true));
     });
     for (name, value) in [("one", "bytes=0-1023"), ("three", "bytes=0-1023, 4096-8191, -512")] {
         headers.insert(RANGE, HeaderValue::from_static(value));

@@ -13,7 +13,7 @@
 //! 4. [`docs`] maps entity and path to a storage key, inside of the entity's own folder or not at all;
 //! 5. [`cache`] answers from memory while the entry is fresh; else one task fetches, however many wait;
 //! 6. [`storage`] reads, with a deadline and a bounded number of operations at a time, and can't do anything but read;
-//! 7. [`http`] weighs conditions and ranges, and the answer leaves;
+//! 7. [`http`] weighs codings, conditions and ranges, and the answer leaves;
 //! 8. [`telemetry`] writes one access-log line, one span and the histograms, also for a client that left early.
 //!
 //! # The other rooms

@@ -34,6 +34,9 @@ fi
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
+step "the module for Backstage"
+PATH=$PATH:$tools/venv/bin npm test --prefix integrations/backstage
+
 step "tests"
 cargo test --locked --no-fail-fast
 

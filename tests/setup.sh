@@ -8,7 +8,9 @@
 #   target/test-tools/redis/            Debian's Redis, likewise, with the libraries that it needs
 #   target/test-tools/azurite/          Azurite, from tests/rig/azurite/package-lock.json
 #   target/test-tools/openssh/          Debian's OpenSSH server, likewise, with its client's tools
-#   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json
+#   tests/backstage/node_modules/       the published Backstage packages and techdocs-cli, from package-lock.json, and
+#                                       the module of integrations/backstage, packed as it is published
+#   target/test-tools/reader/           a Backstage app with the TechDocs reader, built from tests/backstage/app
 #
 # Run it as often as you like: what is there and up to date is left alone. It needs Debian or something like it, Python
 # 3.11 or newer and a way to PyPI and npm. Node 20 or newer is used where there is one; otherwise a pinned one comes
@@ -206,10 +208,30 @@ install_packages_from_npm() {
   # npm ci empties node_modules first, so an install that was cut off leaves no stamp behind.
   if [ "$(cat "$backstage/node_modules/.stamp" 2>/dev/null)" != "$wanted" ]; then
     say "installing Backstage packages into tests/backstage/node_modules"
-    # No install scripts: the few packages that have one (keytar, ssh2) compile extras that nothing here uses.
+    # No install scripts: the few packages that have one (keytar, ssh2) compile extras that nothing here uses. The one
+    # that would have to be compiled has a stand-in, tests/backstage/sqlite.
     quietly npm ci --prefix "$backstage" --ignore-scripts --no-audit --no-fund --loglevel=error
     echo "$wanted" >"$backstage/node_modules/.stamp"
   fi
+}
+
+# As an operator gets it: what `npm pack` makes, unpacked among the packages that it imports.
+install_module() {
+  local wanted scratch module=$root/integrations/backstage
+  local folder=$backstage/node_modules/@callboard/backstage-plugin-techdocs-backend-module-callboard
+  wanted=$(cd "$module" && find . \( -name node_modules -o -name dist -o -name test \) -prune -o -type f -print |
+    LC_ALL=C sort | fingerprint xargs sha256sum)
+  [ "$(cat "$folder/.stamp" 2>/dev/null)" != "$wanted" ] || return 0
+  say "packing integrations/backstage into tests/backstage/node_modules"
+  quietly npm ci --prefix "$module" --ignore-scripts --no-audit --no-fund --loglevel=error
+  quietly npm run --prefix "$module" build
+  scratch=$(mktemp -d)
+  (cd "$module" && quietly npm pack --ignore-scripts --pack-destination "$scratch" --loglevel=error)
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  tar -xzf "$scratch"/*.tgz --strip-components 1 -C "$folder"
+  rm -r "$scratch"
+  echo "$wanted" >"$folder/.stamp"
 }
 
 # Only its blob server is run, and of what comes along for its queues and databases nothing is compiled.
@@ -226,6 +248,32 @@ install_azurite() {
   fi
 }
 
+install_chromium() {
+  command -v chromium >/dev/null && return
+  [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || fail "missing: as root, apt-get install chromium"
+  say "installing chromium"
+  quietly apt-get update
+  quietly env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium
+}
+
+# Only what a browser loads is kept: what built it is more than a thousand packages.
+install_reader() {
+  local wanted folder=$tools/reader
+  wanted=$(cd "$backstage/app" && fingerprint cat package-lock.json app-config.yaml public/* src/*)
+  if [ "$(cat "$folder/.stamp" 2>/dev/null)" != "$wanted" ]; then
+    say "building the TechDocs reader into target/test-tools/reader"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp -R "$backstage"/app/{package.json,package-lock.json,.npmrc,app-config.yaml,public,src} "$folder"
+    (cd "$folder" && quietly npm ci --loglevel=error && quietly npm run build)
+    rm -rf "$folder/node_modules"
+    find "$folder/dist" -name '*.map' -delete
+    echo "$wanted" >"$folder/.stamp"
+  fi
+  # Where the app backend looks for it; npm ci takes it away.
+  ln -sfn "$folder" "$backstage/node_modules/callboard-techdocs-reader"
+}
+
 mkdir -p "$tools"
 # Two at the same time would take each other's folders away.
 exec 9>"$tools/lock"
@@ -236,14 +284,18 @@ install_packages_from_pypi
 install_tls_tools
 install_node
 install_packages_from_npm
+install_module
 install_azurite
 install_prometheus
 install_redis
 install_openssh
 install_openstack
+install_chromium
+install_reader
 
 quietly "$venv/bin/mkdocs" --version
 quietly promtool --version
+quietly chromium --version
 PATH=$PATH:$tools/redis quietly redis-server --version
 openssh_runs || fail "target/test-tools/openssh does not run"
 quietly "$venv/bin/python" -c 'import boto3, moto.server'

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use super::process::{Server, is_pinned};
-use super::wire::{Answer, Headers};
-use super::wrk::{CONNECTIONS, Wrk};
+use super::stats::{median, sorted};
+use super::wire::Answer;
+use super::wrk::{CONNECTIONS, Headers, Wrk};
 
 /// How long each server is loaded before anything counts.
 const WARM_UP_SECONDS: u64 = 2;
@@ -132,17 +133,4 @@ impl Rounds {
             requests: load.requests,
         })
     }
-}
-
-fn sorted(figures: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures
-}
-
-/// The middle one, or the mean of the two in the middle.
-fn median(sorted: &[f64]) -> f64 {
-    let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
-    let upper = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { at(upper) } else { (at(upper.saturating_sub(1)) + at(upper)) / 2.0 }
 }

@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -31,11 +31,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `command` on the servers' core. It must tell its address in a line of JSON on standard error.
+    /// Starts `command` on the servers' core. It must tell its address, or its port on loopback, in a line of JSON on
+    /// standard error.
     pub(crate) fn start(command: &[OsString], stdout: Stdio) -> anyhow::Result<Self> {
+        Self::start_on(SERVER_CORE, command, stdout)
+    }
+
+    /// The same on another core.
+    pub(crate) fn start_on(core: usize, command: &[OsString], stdout: Stdio) -> anyhow::Result<Self> {
         let mut guard = Command::new(std::env::current_exe()?)
             .arg(GUARD)
-            .args(pinned(SERVER_CORE))
+            .args(pinned(core))
             .args(command)
             .stdin(Stdio::piped())
             .stdout(stdout)
@@ -48,8 +54,7 @@ impl Server {
             let line = line?;
             let told: Value = serde_json::from_str(&line).unwrap_or_default();
             pid = pid.or_else(|| told.get("pid")?.as_u64());
-            if let (Some(pid), Some(address)) = (pid, told.get("address").and_then(Value::as_str)) {
-                let address = address.parse()?;
+            if let (Some(pid), Some(address)) = (pid, address_in(&told)) {
                 // Whatever else it tells must not fill the pipe.
                 thread::spawn(move || lines.for_each(drop));
                 return Ok(Self { guard, pid, address });
@@ -84,12 +89,19 @@ impl Drop for Server {
     }
 }
 
+fn address_in(told: &Value) -> Option<SocketAddr> {
+    let address = || told.get("address")?.as_str()?.parse().ok();
+    let port = || Some((Ipv4Addr::LOCALHOST, u16::try_from(told.get("port")?.as_u64()?).ok()?).into());
+    address().or_else(port)
+}
+
 /// Runs a server until standard input closes, or until it ends by itself.
 pub(crate) fn guard(command: Vec<OsString>) -> anyhow::Result<()> {
     let (program, arguments) = command.split_first().context("no command to guard")?;
     let mut server = Command::new(program)
         .args(arguments)
-        .stdin(Stdio::null())
+        // Open for as long as the guard lives: some servers end with it.
+        .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("can't start {}", program.display()))?;

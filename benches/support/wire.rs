@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-/// A request's headers.
-pub(crate) type Headers = Vec<(String, String)>;
+use super::wrk::Headers;
 
 /// Headers that tell the time, so that two answers may differ in them.
 const OF_THE_MOMENT: [&str; 3] = ["date", "age", "cache-status"];

@@ -10,7 +10,9 @@ use serde::Deserialize;
 use tempfile::NamedTempFile;
 
 use super::process::{LOAD_CORE, pinned};
-use super::wire::Headers;
+
+/// A request's headers.
+pub(crate) type Headers = Vec<(String, String)>;
 
 /// Connections that are kept open and each have one request under way.
 pub(crate) const CONNECTIONS: usize = 32;
@@ -20,9 +22,9 @@ pub(crate) const CONNECTIONS: usize = 32;
 const REPORT: &str = r#"
 function done(summary)
   local errors = summary.errors
-  io.write(string.format('{"requests":%d,"bytes":%d,"micros":%d,"errors":%d}\n',
+  io.write(string.format('{"requests":%d,"bytes":%d,"micros":%d,"errors":%d,"hang_ups":%d}\n',
     summary.requests, summary.bytes, summary.duration,
-    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+    errors.connect + errors.write + errors.status + errors.timeout, errors.read))
 end
 "#;
 
@@ -40,6 +42,8 @@ pub(crate) struct Load {
     pub(crate) bytes: u64,
     micros: u64,
     errors: u64,
+    /// Answers that ended with their connection, without a word of it before.
+    pub(crate) hang_ups: u64,
 }
 
 impl Wrk {
@@ -54,13 +58,31 @@ impl Wrk {
         Ok(Self { script, seconds })
     }
 
-    /// Asks for `path` for so many seconds, again and again.
+    /// Asks for `path` for so many seconds, again and again. Connections must stay.
     pub(crate) fn run(&self, address: SocketAddr, path: &str, headers: &Headers, seconds: u64) -> anyhow::Result<Load> {
+        let load = self.run_whatever_ends(address, path, headers, seconds)?;
+        ensure!(load.hang_ups == 0, "{address} hung up {} times", load.hang_ups);
+        Ok(load)
+    }
+
+    /// The same for a server that may end its answers with the connection.
+    pub(crate) fn run_whatever_ends(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        headers: &Headers,
+        seconds: u64,
+    ) -> anyhow::Result<Load> {
         let mut words = pinned(LOAD_CORE).into_iter().chain(["wrk".into()]);
         let mut command = Command::new(words.next().context("no command")?);
         command
             .args(words)
-            .args(["--threads=1", &format!("--connections={CONNECTIONS}"), &format!("--duration={seconds}")])
+            .args([
+                "--threads=1",
+                "--timeout=20s",
+                &format!("--connections={CONNECTIONS}"),
+                &format!("--duration={seconds}"),
+            ])
             .arg("--script")
             .arg(self.script.path());
         for (name, value) in headers {

@@ -10,8 +10,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use callboard::http::conditional::{self, Validators, Verdict};
 use callboard::http::etag::{self, ETag};
+use callboard::http::negotiation::{Accepted, Coding};
 use callboard::http::range::{self, Selection};
-use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use http::header::{ACCEPT_ENCODING, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
@@ -35,6 +36,7 @@ fn headers<'a>(lines: impl Iterator<Item = &'a [u8]>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in lines.take(16) {
         let (name, value) = match line.split_first() {
+            Some((b'A', value)) => (ACCEPT_ENCODING, value),
             Some((b'R', value)) => (RANGE, value),
             Some((b'I', value)) => (IF_RANGE, value),
             Some((b'M', value)) => (IF_MATCH, value),
@@ -67,11 +69,12 @@ fn check_range(headers: &HeaderMap, length: u64) {
 
 fn check_condition(headers: &HeaderMap, etag: Option<&ETag>) {
     for last_modified in [None, Some(UNIX_EPOCH + Duration::from_secs(1_000_000_000))] {
-        let current = Validators { etag, last_modified };
+        let current = Validators { etag, codings: Accepted::of(headers), last_modified };
         let has = |name| headers.contains_key(name);
         match conditional::evaluate(headers, current) {
             Verdict::Proceed => assert!(headers.get(IF_NONE_MATCH).is_none_or(|value| value != "*")),
-            Verdict::NotModified => assert!(has(IF_NONE_MATCH) || has(IF_MODIFIED_SINCE)),
+            Verdict::NotModified(Some(coding)) => assert!(has(IF_NONE_MATCH) && current.codings.accepts(coding)),
+            Verdict::NotModified(None) => assert!(has(IF_NONE_MATCH) || has(IF_MODIFIED_SINCE)),
             Verdict::PreconditionFailed => {
                 assert!(has(IF_MATCH) || has(IF_UNMODIFIED_SINCE));
                 assert!(headers.get(IF_MATCH).is_none_or(|value| value != "*"));
@@ -87,10 +90,15 @@ fn check_condition(headers: &HeaderMap, etag: Option<&ETag>) {
 
 fn check_tag(tag: &ETag) {
     let written = tag.as_str().as_bytes();
-    assert!(tag.header().is_some_and(|header| header.as_bytes() == written), "{tag:?}");
+    assert!(tag.header(Coding::Identity).is_some_and(|header| header.as_bytes() == written), "{tag:?}");
     assert!(etag::is_tag(written), "{tag:?}");
-    assert!(tag.weakly_equals(written));
-    assert_eq!(tag.strongly_equals(written), !written.starts_with(b"W/"));
+    assert!(tag.weakly_equals(Coding::Identity, written));
+    assert_eq!(tag.strongly_equals(Coding::Identity, written), !written.starts_with(b"W/"));
+    for coding in Coding::COMPRESSING {
+        let header = tag.header(coding);
+        assert!(header.is_some_and(|header| tag.weakly_equals(coding, header.as_bytes()) && header != written));
+        assert!(!tag.weakly_equals(coding, written));
+    }
     let list = [b"\"other\", ".as_slice(), written].concat();
     assert_eq!(etag::tags(&list).nth(1), Some(written));
 }

@@ -10,8 +10,10 @@ use super::flight::is_same;
 use super::generation::Generation;
 use super::hearing::Epoch;
 use super::site::Site;
+use super::variants::{self, Body, Variant};
 use crate::clock::Timestamp;
-use crate::docs::{StorageKey, is_fingerprinted, media_type};
+use crate::docs::{StorageKey, is_compressible, is_fingerprinted, media_type};
+use crate::http::negotiation::Coding;
 use crate::storage::ObjectMeta;
 
 /// What the cache holds of one key: stored bytes as they are, or the knowledge that there are none.
@@ -22,8 +24,8 @@ use crate::storage::ObjectMeta;
 pub struct Entry {
     /// What storage said of the object.
     pub meta: ObjectMeta,
-    /// All of its bytes; `None` where there is no such object, and where it is too large to keep.
-    pub(super) body: Option<Arc<[u8]>>,
+    /// All of its bytes; none where there is no such object, and where it is too large to keep.
+    pub(super) body: Body,
     /// When storage last confirmed it.
     pub confirmed_at: Timestamp,
     /// `Content-Type`, by the key's extension.
@@ -34,6 +36,8 @@ pub struct Entry {
     pub fingerprinted: bool,
     /// Whether it is a site's metadata and not the JSON that it should be, as when it is only half written.
     pub broken_metadata: bool,
+    /// Whether its kind is any smaller when it is compressed.
+    pub(super) is_compressible: bool,
     /// How storage last failed to confirm it, if it has failed since it did.
     pub(super) failure: Option<Box<Failure>>,
     /// The site that it belongs to.
@@ -91,24 +95,25 @@ impl Content<'_> {
 impl Entry {
     /// A document that is kept.
     pub(super) fn document(key: &StorageKey, meta: ObjectMeta, body: &[u8], from: Provenance) -> Self {
-        Self::new(key, meta, Some(body.into()), from)
+        Self::new(key, meta, Body::of(body), from)
     }
 
     /// One that is too large for that.
     pub(super) fn large(key: &StorageKey, meta: ObjectMeta, from: Provenance) -> Self {
-        Self::new(key, meta, None, from)
+        Self::new(key, meta, Body::NONE, from)
     }
 
     pub(super) fn absent(from: Provenance) -> Self {
         let Provenance { confirmed_at, site, generation, heard_since } = from;
         Self {
             meta: ObjectMeta { size: 0, etag: None, last_modified: None },
-            body: None,
+            body: Body::NONE,
             is_present: false,
             confirmed_at,
             content_type: media_type(""),
             fingerprinted: false,
             broken_metadata: false,
+            is_compressible: false,
             failure: None,
             site,
             generation,
@@ -132,6 +137,37 @@ impl Entry {
         Self { heard_since: Epoch::NEVER, failure: None, ..self.clone() }
     }
 
+    /// The same, with what was made of `held` where that has the same bytes.
+    pub(super) fn inheriting(self, held: Option<&Self>) -> Self {
+        match held.and_then(|held| held.body.identity().map(|bytes| (held, bytes))) {
+            Some((held, bytes)) if self.body.identity().is_some_and(|new| new == bytes) => {
+                Self { body: held.body.clone(), ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// The same with what has come of making a variant; `None` where that was made of other bytes.
+    pub(super) fn with_variant(&self, bytes: &Arc<[u8]>, coding: Coding, variant: Variant) -> Option<Self> {
+        let is_of_these = self.body.identity().is_some_and(|held| Arc::ptr_eq(held, bytes));
+        is_of_these.then(|| Self { body: self.body.with(coding, variant), ..self.clone() })
+    }
+
+    /// Whether compressing it may pay.
+    pub(super) fn may_have_variants(&self) -> bool {
+        self.is_compressible && self.body.identity().is_some_and(|bytes| variants::may_be_worthwhile(bytes.len()))
+    }
+
+    /// Its bytes as they are in storage, where they are kept.
+    pub(super) fn identity(&self) -> Option<&Arc<[u8]>> {
+        self.body.identity()
+    }
+
+    /// What is known of its variant in this coding.
+    pub(super) fn variant(&self, coding: Coding) -> &Variant {
+        self.body.variant(coding)
+    }
+
     /// Whether there is such a document.
     pub(super) fn is_present(&self) -> bool {
         self.is_present
@@ -139,8 +175,8 @@ impl Entry {
 
     /// The object itself.
     pub fn content(&self) -> Content<'_> {
-        match &self.body {
-            Some(body) => Content::Body(body),
+        match self.body.identity() {
+            Some(bytes) => Content::Body(bytes),
             None if self.is_present => Content::Large,
             None => Content::Absent,
         }
@@ -156,18 +192,17 @@ impl Entry {
         self.is_present.then_some(&self.meta)
     }
 
-    /// Bytes of its body, of its tag and of what else of it lies in memory apart from itself.
+    /// Bytes of its body and its variants, of its tag and of what else of it lies in memory apart from itself.
     pub(super) fn bytes_apart(&self) -> usize {
         let tag = self.meta.etag.as_ref().map_or(0, |etag| etag.as_str().len());
-        let body = self.body.as_ref().map_or(0, |body| body.len());
         let failure = if self.failure.is_some() { size_of::<Failure>() } else { 0 };
-        tag + body + failure
+        tag + self.body.bytes() + failure
     }
 
-    fn new(key: &StorageKey, meta: ObjectMeta, body: Option<Arc<[u8]>>, from: Provenance) -> Self {
+    fn new(key: &StorageKey, meta: ObjectMeta, body: Body, from: Provenance) -> Self {
         let Provenance { confirmed_at, site, generation, heard_since } = from;
         let is_broken = |body: &Arc<[u8]>| key.is_metadata() && serde_json::from_slice::<IgnoredAny>(body).is_err();
-        let broken_metadata = body.as_ref().is_some_and(is_broken);
+        let broken_metadata = body.identity().is_some_and(is_broken);
         Self {
             body,
             is_present: true,
@@ -175,6 +210,7 @@ impl Entry {
             content_type: media_type(key.file_name()),
             fingerprinted: is_fingerprinted(key.file_name()),
             broken_metadata,
+            is_compressible: is_compressible(key.file_name()),
             failure: None,
             meta,
             site,

@@ -135,7 +135,7 @@ impl DocCache {
         let (entry, outcome) = match (fetched, &held) {
             (Ok(Whole::Body(meta, body)), _) => {
                 let outcome = if held.is_some() { CacheOutcome::Expired } else { CacheOutcome::Miss };
-                (Entry::document(&key, meta, &body, from), outcome)
+                (Entry::document(&key, meta, &body, from).inheriting(held.as_deref()), outcome)
             }
             (Ok(Whole::TooLarge(meta)), _) => (Entry::large(&key, meta, from), CacheOutcome::Pass),
             (Ok(Whole::NotModified), Some(held)) => (held.confirmed(from), CacheOutcome::Revalidated),

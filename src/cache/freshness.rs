@@ -180,6 +180,7 @@ mod tests {
         publish_check: Duration::from_secs(15),
         settle_for: Duration::from_secs(120),
         warm_on_first_visit: false,
+        compression: true,
     };
 
     const NOON: Timestamp = Timestamp::from_secs(1_000_000);

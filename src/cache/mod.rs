@@ -7,11 +7,15 @@
 //!    the newest, `watch.rs` looks;
 //! 2. [`DocCache::fetch`]: an old copy where the rules excuse it, else one flight (`flight.rs`) for all who wait;
 //! 3. the flight's errand (`errand.rs`): Redis (`promote.rs`), then storage, then both tiers;
-//! 4. `replicas.rs`: what one replica finds, the others hear, and doubt what they hold.
+//! 4. [`DocCache::variant`]: a document that was compressed before (`variants.rs`); what was not is compressed behind
+//!    (`encode.rs`);
+//! 5. `replicas.rs`: what one replica finds, the others hear, and doubt what they hold.
 //!
 //! Beside readers there are operators, who purge (`purge.rs`) and warm (`warm.rs`), and clouds that tell of changed objects
 //! (`touch.rs`).
 
+mod compress;
+mod encode;
 mod entry;
 mod errand;
 mod flight;
@@ -28,6 +32,7 @@ pub mod shared;
 mod site;
 mod sites;
 mod touch;
+mod variants;
 mod warm;
 mod watch;
 
@@ -50,6 +55,7 @@ pub use options::{Options, RedisOptions};
 pub use purge::{Purged, Replicas};
 pub use warm::{Warmed, WhichSites};
 
+use encode::Encoding;
 use errand::Errand;
 use flight::{Flights, Ticket};
 use freshness::{Excuse, Freshness, Standing};
@@ -75,6 +81,7 @@ pub struct DocCache {
     sites: Sites,
     strangers: Strangers,
     warmings: Warmings,
+    encoding: Encoding,
     hearing: Hearing,
     /// The tier that all replicas share, where there is one.
     shared: Option<Arc<Shared>>,
@@ -131,6 +138,7 @@ impl DocCache {
             sites: Sites::default(),
             strangers: Strangers::default(),
             warmings: Warmings::new(storage.most_at_leisure()),
+            encoding: Encoding::default(),
             hearing: if shared.is_some() { Hearing::of_others() } else { Hearing::alone() },
             shared,
             id: rand::random(),

@@ -26,6 +26,8 @@ pub struct Options {
     pub settle_for: Duration,
     /// Whether a site's first page has the rest of the site fetched behind it.
     pub warm_on_first_visit: bool,
+    /// Whether documents are kept compressed beside their bytes.
+    pub compression: bool,
 }
 
 /// What the tier in Redis runs on.

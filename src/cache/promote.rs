@@ -91,7 +91,9 @@ impl DocCache {
             {
                 None
             }
-            (Loaded::Document(Record { meta, body, .. }), _) => Some(Entry::document(key, meta, &body, from)),
+            (Loaded::Document(Record { meta, body, .. }), _) => {
+                Some(Entry::document(key, meta, &body, from).inheriting(held.map(Arc::as_ref)))
+            }
             // What is doubted by name here has to be confirmed by storage.
             (Loaded::Same(_), Some(held)) if held.heard_since == Epoch::NEVER => None,
             (Loaded::Same(_), Some(held)) => Some(held.confirmed(from)),

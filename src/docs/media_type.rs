@@ -49,6 +49,21 @@ pub fn media_type(file_name: &str) -> &'static HeaderValue {
     SAFE_TYPES.get(extension.as_str()).unwrap_or(&PLAIN)
 }
 
+/// Whether files of this name are any smaller when they are compressed once more. Pages and pictures in SVG leave as
+/// plain text, and are.
+pub fn is_compressible(file_name: &str) -> bool {
+    let media_type = media_type(file_name).to_str().unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default();
+    let (kind, subtype) = essence.split_once('/').unwrap_or_default();
+    match kind {
+        "text" => true,
+        "image" => matches!(subtype, "bmp" | "x-ms-bmp" | "vnd.microsoft.icon" | "x-icon"),
+        "font" => matches!(subtype, "ttf" | "otf"),
+        "application" => ["json", "javascript", "wasm", "yaml", "toml"].iter().any(|word| subtype.contains(word)),
+        _ => false,
+    }
+}
+
 /// What stands behind the last dot, as Node's `path.extname` sees it: nothing where that dot begins the name.
 fn extension(file_name: &str) -> &str {
     match file_name.rsplit_once('.') {
@@ -64,7 +79,17 @@ fn is_active(extension: &str, media_type: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::media_type;
+    use super::{is_compressible, media_type};
+
+    #[test]
+    fn what_is_compressed_already_is_left_alone() {
+        for name in ["index.html", "logo.svg", "main.css", "main.js", "search_index.json", "a.wasm", "a.ttf", "a.ico"] {
+            assert!(is_compressible(name), "{name}");
+        }
+        for name in ["photo.png", "a.woff2", "paper.pdf", "a.zip", "a.gz", "film.mp4"] {
+            assert!(!is_compressible(name), "{name}");
+        }
+    }
 
     #[test]
     fn active_content_is_plain_text() {

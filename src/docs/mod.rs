@@ -11,7 +11,7 @@ mod storage_key;
 pub use entity_ref::{EntityRef, NoEntityRef};
 pub use fingerprint::is_fingerprinted;
 pub use layout::{Layout, ObjectName};
-pub use media_type::media_type;
+pub use media_type::{is_compressible, media_type};
 pub use options::Options;
 pub use route::{Locator, Route, RouteClass};
 pub use storage_key::StorageKey;

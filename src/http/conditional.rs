@@ -6,12 +6,15 @@ use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMO
 use http::{HeaderMap, HeaderName};
 
 use super::etag::{self, ETag};
+use super::negotiation::{Accepted, Coding};
 
-/// What tells one version of a representation from another.
+/// What tells one version of a document from another.
 #[derive(Debug, Clone, Copy)]
 pub struct Validators<'a> {
-    /// Its entity tag.
+    /// Its entity tag, from which those of its codings follow.
     pub etag: Option<&'a ETag>,
+    /// The codings that the client may be sent: a tag of any of these tells this version.
+    pub codings: Accepted,
     /// When it last changed, in whole seconds, as `Last-Modified` says it.
     pub last_modified: Option<SystemTime>,
 }
@@ -21,8 +24,8 @@ pub struct Validators<'a> {
 pub enum Verdict {
     /// Answer as if there were none.
     Proceed,
-    /// 304: the client has this version.
-    NotModified,
+    /// 304: the client has this version, in this coding where its tag says so.
+    NotModified(Option<Coding>),
     /// 412: the version that the client insists on is not this one.
     PreconditionFailed,
 }
@@ -31,28 +34,32 @@ pub enum Verdict {
 ///
 /// A date that can't be read, or a header that stands twice where only one may, is ignored, as the RFC asks.
 pub fn evaluate(headers: &HeaderMap, current: Validators<'_>) -> Verdict {
-    if let Some(matched) = any_tag(headers, &IF_MATCH, |tag, other| tag.strongly_equals(other), current.etag) {
-        if !matched {
-            return Verdict::PreconditionFailed;
+    match any_tag(headers, &IF_MATCH, ETag::strongly_equals, current) {
+        Some(Known::Nothing) => return Verdict::PreconditionFailed,
+        Some(Known::Coding(_) | Known::Anything) => {}
+        None => {
+            let limit = date(headers, &IF_UNMODIFIED_SINCE);
+            if limit.is_some_and(|limit| current.last_modified.is_some_and(|modified| modified > limit)) {
+                return Verdict::PreconditionFailed;
+            }
         }
-    } else if let Some(limit) = date(headers, &IF_UNMODIFIED_SINCE)
-        && current.last_modified.is_some_and(|modified| modified > limit)
-    {
-        return Verdict::PreconditionFailed;
     }
-    if let Some(matched) = any_tag(headers, &IF_NONE_MATCH, |tag, other| tag.weakly_equals(other), current.etag) {
-        if matched {
-            return Verdict::NotModified;
+    match any_tag(headers, &IF_NONE_MATCH, ETag::weakly_equals, current) {
+        Some(Known::Nothing) => {}
+        Some(Known::Coding(coding)) => return Verdict::NotModified(Some(coding)),
+        Some(Known::Anything) => return Verdict::NotModified(None),
+        None => {
+            let since = date(headers, &IF_MODIFIED_SINCE);
+            if since.is_some_and(|since| current.last_modified.is_some_and(|modified| modified <= since)) {
+                return Verdict::NotModified(None);
+            }
         }
-    } else if let Some(since) = date(headers, &IF_MODIFIED_SINCE)
-        && current.last_modified.is_some_and(|modified| modified <= since)
-    {
-        return Verdict::NotModified;
     }
     Verdict::Proceed
 }
 
-/// Whether a `Range` may be honoured: there is no `If-Range`, or it names the current version (RFC 9110 §13.1.5).
+/// Whether a `Range` may be honoured: there is no `If-Range`, or it names the current version (RFC 9110 §13.1.5) as it is,
+/// since parts are sent of nothing else.
 pub fn range_applies(headers: &HeaderMap, current: Validators<'_>) -> bool {
     let mut values = headers.get_all(IF_RANGE).iter();
     let Some(value) = values.next() else { return true };
@@ -60,26 +67,42 @@ pub fn range_applies(headers: &HeaderMap, current: Validators<'_>) -> bool {
         return false;
     }
     if etag::is_tag(value.as_bytes()) {
-        return current.etag.is_some_and(|tag| tag.strongly_equals(value.as_bytes()));
+        return current.etag.is_some_and(|tag| tag.strongly_equals(Coding::Identity, value.as_bytes()));
     }
     let date = value.to_str().ok().and_then(|text| httpdate::parse_http_date(text).ok());
     date.is_some() && date == current.last_modified
 }
 
-/// Whether a list of tags in `name` holds the current one; `None` where there is no such header.
+/// What a list of tags says that the client knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// None that the current version has.
+    Nothing,
+    /// The current version, in this coding.
+    Coding(Coding),
+    /// Any version at all.
+    Anything,
+}
+
+/// What the list of tags in `name` says; `None` where there is no such header.
 fn any_tag(
     headers: &HeaderMap,
     name: &HeaderName,
-    equals: impl Fn(&ETag, &[u8]) -> bool,
-    current: Option<&ETag>,
-) -> Option<bool> {
+    equals: impl Fn(&ETag, Coding, &[u8]) -> bool,
+    current: Validators<'_>,
+) -> Option<Known> {
     let mut values = headers.get_all(name).iter().peekable();
     values.peek()?;
-    Some(values.any(|value| {
+    let known = values.find_map(|value| {
         // `*` means any version at all, and there is one: absence is answered before preconditions are weighed.
-        value.as_bytes().trim_ascii() == b"*"
-            || current.is_some_and(|tag| etag::tags(value.as_bytes()).any(|other| equals(tag, other)))
-    }))
+        if value.as_bytes().trim_ascii() == b"*" {
+            return Some(Known::Anything);
+        }
+        let tag = current.etag?;
+        let coding = |other| current.codings.all().find(|coding| equals(tag, *coding, other));
+        etag::tags(value.as_bytes()).find_map(coding).map(Known::Coding)
+    });
+    Some(known.unwrap_or(Known::Nothing))
 }
 
 fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
@@ -95,6 +118,7 @@ fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use http::header::ACCEPT_ENCODING;
     use proptest::prelude::*;
 
     use super::*;
@@ -113,7 +137,8 @@ mod tests {
 
     fn with_current<T>(check: impl Fn(Validators<'_>) -> T) -> T {
         let tag = ETag::from_store("v1").unwrap();
-        check(Validators { etag: Some(&tag), last_modified: Some(UNIX_EPOCH + Duration::from_secs(1000)) })
+        let last_modified = Some(UNIX_EPOCH + Duration::from_secs(1000));
+        check(Validators { etag: Some(&tag), codings: Accepted::IDENTITY, last_modified })
     }
 
     fn verdict(pairs: &[(HeaderName, &str)]) -> Verdict {
@@ -122,18 +147,20 @@ mod tests {
 
     #[test]
     fn tags_decide_before_dates() {
-        use Verdict::*;
+        use Verdict::{PreconditionFailed, Proceed};
+        let known = Verdict::NotModified(Some(Coding::Identity));
+        let unchanged = Verdict::NotModified(None);
         for (pairs, expected) in [
             (vec![], Proceed),
-            (vec![(IF_NONE_MATCH, "\"v1\"")], NotModified),
-            (vec![(IF_NONE_MATCH, "W/\"v1\"")], NotModified),
-            (vec![(IF_NONE_MATCH, "*")], NotModified),
-            (vec![(IF_NONE_MATCH, "\"v0\", \"v1\"")], NotModified),
-            (vec![(IF_NONE_MATCH, "\"v0\""), (IF_NONE_MATCH, "\"v1\"")], NotModified),
+            (vec![(IF_NONE_MATCH, "\"v1\"")], known),
+            (vec![(IF_NONE_MATCH, "W/\"v1\"")], known),
+            (vec![(IF_NONE_MATCH, "*")], unchanged),
+            (vec![(IF_NONE_MATCH, "\"v0\", \"v1\"")], known),
+            (vec![(IF_NONE_MATCH, "\"v0\""), (IF_NONE_MATCH, "\"v1\"")], known),
             (vec![(IF_NONE_MATCH, "v1")], Proceed),
             (vec![(IF_NONE_MATCH, "\"v0\""), (IF_MODIFIED_SINCE, LATER)], Proceed),
-            (vec![(IF_MODIFIED_SINCE, THEN)], NotModified),
-            (vec![(IF_MODIFIED_SINCE, LATER)], NotModified),
+            (vec![(IF_MODIFIED_SINCE, THEN)], unchanged),
+            (vec![(IF_MODIFIED_SINCE, LATER)], unchanged),
             (vec![(IF_MODIFIED_SINCE, EARLIER)], Proceed),
             (vec![(IF_MODIFIED_SINCE, "yesterday")], Proceed),
             (vec![(IF_MODIFIED_SINCE, LATER), (IF_MODIFIED_SINCE, LATER)], Proceed),
@@ -145,10 +172,35 @@ mod tests {
             (vec![(IF_UNMODIFIED_SINCE, EARLIER)], PreconditionFailed),
             (vec![(IF_UNMODIFIED_SINCE, THEN)], Proceed),
             (vec![(IF_UNMODIFIED_SINCE, "nonsense")], Proceed),
-            (vec![(IF_MATCH, "\"v1\""), (IF_NONE_MATCH, "\"v1\"")], NotModified),
+            (vec![(IF_MATCH, "\"v1\""), (IF_NONE_MATCH, "\"v1\"")], known),
         ] {
             assert_eq!(verdict(&pairs), expected, "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn a_version_is_known_by_the_tag_of_any_coding_that_the_client_takes() {
+        let judged = |accepted: &str, name: HeaderName, value: &str| {
+            let headers = headers(&[(ACCEPT_ENCODING, accepted), (name, value)]);
+            with_current(|current| evaluate(&headers, Validators { codings: Accepted::of(&headers), ..current }))
+        };
+        let known = |coding| Verdict::NotModified(Some(coding));
+        for (accepted, value, expected) in [
+            ("br, gzip", "\"v1-br\"", known(Coding::Br)),
+            ("br, gzip", "W/\"v1-gzip\"", known(Coding::Gzip)),
+            ("br, gzip", "\"v1\"", known(Coding::Identity)),
+            ("br, gzip", "\"v1-zstd\"", Verdict::Proceed),
+            ("br, gzip", "\"v1-zstd\", \"v1-gzip\"", known(Coding::Gzip)),
+            ("br, identity;q=0", "\"v1\"", Verdict::Proceed),
+            ("identity", "\"v1-br\"", Verdict::Proceed),
+            ("br", "\"v0-br\"", Verdict::Proceed),
+            ("br", "*", Verdict::NotModified(None)),
+        ] {
+            assert_eq!(judged(accepted, IF_NONE_MATCH, value), expected, "{accepted}: {value}");
+        }
+        assert_eq!(judged("br", IF_MATCH, "\"v1-br\""), Verdict::Proceed);
+        assert_eq!(judged("gzip", IF_MATCH, "\"v1-br\""), Verdict::PreconditionFailed);
+        assert_eq!(judged("br", IF_MATCH, "W/\"v1-br\""), Verdict::PreconditionFailed);
     }
 
     #[test]
@@ -162,6 +214,7 @@ mod tests {
             (EARLIER, false),
             ("nonsense", false),
             ("\"v1\", \"v2\"", false),
+            ("\"v1-br\"", false),
         ] {
             let applies = with_current(|current| range_applies(&headers(&[(IF_RANGE, value)]), current));
             assert_eq!(applies, expected, "{value}");

@@ -2,7 +2,10 @@
 
 use http::HeaderValue;
 
-/// An entity tag as it stands in a header, quotes and `W/` included.
+use super::negotiation::Coding;
+
+/// An entity tag as it stands in a header, quotes and `W/` included. It is that of the bytes as they are in storage; each
+/// [`Coding`] of them has one of its own that follows from it: `"abc-br"` from `"abc"`.
 ///
 /// Held as text: a header's value costs two and a half times the memory, and the cache keeps a million tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,20 +33,42 @@ impl ETag {
         &self.0
     }
 
-    /// The tag as a header's value.
-    pub fn header(&self) -> Option<HeaderValue> {
-        HeaderValue::from_str(&self.0).ok()
+    /// The tag of this coding as a header's value.
+    pub fn header(&self, coding: Coding) -> Option<HeaderValue> {
+        let (start, end) = (self.0.strip_suffix('"')?, suffix(coding));
+        if end.is_empty() {
+            return HeaderValue::from_str(&self.0).ok();
+        }
+        let mut text = String::with_capacity(self.0.len() + end.len());
+        text.extend([start, end, "\""]);
+        HeaderValue::try_from(text).ok()
     }
 
-    /// Strong comparison: both strong and the same (RFC 9110 §8.8.3.2).
-    pub fn strongly_equals(&self, other: &[u8]) -> bool {
-        !is_weak(self.0.as_bytes()) && self.0.as_bytes() == other
+    /// Strong comparison of this coding's tag: both strong and the same (RFC 9110 §8.8.3.2).
+    pub fn strongly_equals(&self, coding: Coding, other: &[u8]) -> bool {
+        !is_weak(self.0.as_bytes()) && is_of(self.0.as_bytes(), coding, other)
     }
 
-    /// Weak comparison: the same but for `W/`.
-    pub fn weakly_equals(&self, other: &[u8]) -> bool {
-        opaque(self.0.as_bytes()) == opaque(other)
+    /// Weak comparison of this coding's tag: the same but for `W/`.
+    pub fn weakly_equals(&self, coding: Coding, other: &[u8]) -> bool {
+        is_of(opaque(self.0.as_bytes()), coding, opaque(other))
     }
+}
+
+/// What the tag of a coding has before its last quote.
+const fn suffix(coding: Coding) -> &'static str {
+    match coding {
+        Coding::Br => "-br",
+        Coding::Zstd => "-zstd",
+        Coding::Gzip => "-gzip",
+        Coding::Identity => "",
+    }
+}
+
+/// Whether `other` is `tag` with this coding's suffix.
+fn is_of(tag: &[u8], coding: Coding, other: &[u8]) -> bool {
+    let start = tag.strip_suffix(b"\"").unwrap_or(tag);
+    other.strip_prefix(start).and_then(|rest| rest.strip_prefix(suffix(coding).as_bytes())) == Some(b"\"")
 }
 
 /// Splits a list of entity tags such as `"a", W/"b,c"` into its members; ends at the first that is none.
@@ -92,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_stores_tag_gets_its_quotes() {
-        let header = |raw| ETag::from_store(raw).map(|tag| tag.header().unwrap().to_str().unwrap().to_owned());
+        let header =
+            |raw| ETag::from_store(raw).map(|tag| tag.header(Coding::Identity).unwrap().to_str().unwrap().to_owned());
         assert_eq!(header("abc").as_deref(), Some("\"abc\""));
         assert_eq!(header("\"abc\"").as_deref(), Some("\"abc\""));
         assert_eq!(header("W/\"abc\"").as_deref(), Some("W/\"abc\""));
@@ -103,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_tag_beyond_ascii_is_sent_as_it_came() {
-        assert_eq!(ETag::from_store("ü").unwrap().header().unwrap().as_bytes(), "\"ü\"".as_bytes());
+        assert_eq!(ETag::from_store("ü").unwrap().header(Coding::Identity).unwrap().as_bytes(), "\"ü\"".as_bytes());
     }
 
     #[test]
@@ -119,8 +145,33 @@ mod tests {
     fn weak_tags_never_compare_strongly() {
         let weak = ETag::from_store("W/\"a\"").unwrap();
         let strong = ETag::from_store("a").unwrap();
-        assert!(!weak.strongly_equals(b"W/\"a\"") && !strong.strongly_equals(b"W/\"a\""));
-        assert!(strong.strongly_equals(b"\"a\""));
-        assert!(weak.weakly_equals(b"\"a\"") && strong.weakly_equals(b"W/\"a\""));
+        for coding in [Coding::Identity, Coding::Br] {
+            let [weak_text, strong_text] = [&weak, &strong].map(|tag| tag.header(coding).unwrap());
+            assert!(!weak.strongly_equals(coding, weak_text.as_bytes()));
+            assert!(!strong.strongly_equals(coding, weak_text.as_bytes()));
+            assert!(strong.strongly_equals(coding, strong_text.as_bytes()));
+            assert!(weak.weakly_equals(coding, strong_text.as_bytes()));
+            assert!(strong.weakly_equals(coding, weak_text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn each_coding_has_a_tag_of_its_own() {
+        let codings = [Coding::Identity, Coding::Br, Coding::Zstd, Coding::Gzip];
+        for (raw, texts) in [
+            ("a", ["\"a\"", "\"a-br\"", "\"a-zstd\"", "\"a-gzip\""]),
+            ("W/\"a\"", ["W/\"a\"", "W/\"a-br\"", "W/\"a-zstd\"", "W/\"a-gzip\""]),
+        ] {
+            let tag = ETag::from_store(raw).unwrap();
+            for (coding, text) in codings.into_iter().zip(texts) {
+                assert_eq!(tag.header(coding).unwrap(), text);
+                let equal = codings.into_iter().filter(|other| tag.weakly_equals(*other, text.as_bytes()));
+                assert_eq!(equal.collect::<Vec<_>>(), [coding]);
+            }
+        }
+        let tag = ETag::from_store("a").unwrap();
+        for other in ["\"a-br", "a-br\"", "\"a-brx\"", "\"a\"-br", "\"-br\"", "\"a-br\"\""] {
+            assert!(!tag.weakly_equals(Coding::Br, other.as_bytes()), "{other}");
+        }
     }
 }

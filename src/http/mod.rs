@@ -5,6 +5,7 @@ pub mod conditional;
 pub mod etag;
 pub mod host;
 pub mod multipart;
+pub mod negotiation;
 pub mod range;
 pub mod rate_limit;
 pub mod value;

@@ -1,4 +1,4 @@
-//! From a storage key to an answer: find the document, weigh the request's conditions, choose the bytes.
+//! From a storage key to an answer: find the document, weigh the request's conditions, choose the bytes and their coding.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::header::{
-    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    LAST_MODIFIED, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
@@ -18,7 +18,7 @@ use crate::cache::{Content, DocCache, Entry, Found};
 use crate::docs::{RouteClass, StorageKey};
 use crate::http::cache_status::{CACHE_STATUS, cache_status};
 use crate::http::conditional::{self, Validators, Verdict};
-use crate::http::etag::ETag;
+use crate::http::negotiation::{Accepted, Coding};
 use crate::http::{multipart, range, value};
 use crate::storage::StoreError;
 use crate::telemetry::Scope;
@@ -28,6 +28,15 @@ use crate::telemetry::Scope;
 pub(super) struct Documents {
     cache: Arc<DocCache>,
     options: Options,
+}
+
+/// A document that was found, and in which coding it leaves.
+#[derive(Debug, Clone, Copy)]
+struct Leaving<'f> {
+    found: &'f Found,
+    coding: Coding,
+    /// Whether other readers may be sent another one.
+    varies: bool,
 }
 
 impl Documents {
@@ -80,14 +89,26 @@ impl Documents {
         if class == RouteClass::Metadata && entry.broken_metadata {
             return Err(Rejection::BrokenMetadata);
         }
-        let validators = Validators { etag: entry.meta.etag.as_ref(), last_modified: entry.meta.last_modified };
+        let is_get = context.method() == Method::GET;
+        let varies = self.cache.varies(entry);
+        // Parts are sent of the bytes as they are in storage, and of nothing else.
+        let accepted = if varies && !(is_get && context.headers().contains_key(RANGE)) {
+            Accepted::of(context.headers())
+        } else {
+            Accepted::IDENTITY
+        };
+        let leaving = |coding| Leaving { found, coding, varies };
+        let validators =
+            Validators { etag: entry.meta.etag.as_ref(), codings: accepted, last_modified: entry.meta.last_modified };
         match conditional::evaluate(context.headers(), validators) {
             Verdict::Proceed => {}
-            Verdict::NotModified => return Ok(self.not_modified(found)),
+            Verdict::NotModified(known) => {
+                let chosen = || self.cache.variant(key, entry, accepted).map_or(Coding::Identity, |(coding, _)| coding);
+                return Ok(self.not_modified(leaving(known.unwrap_or_else(chosen))));
+            }
             Verdict::PreconditionFailed => return Err(Rejection::PreconditionFailed),
         }
         let length = entry.meta.size;
-        let is_get = context.method() == Method::GET;
         // A range is defined for GET alone (RFC 9110 §14.2).
         let selection = if is_get && conditional::range_applies(context.headers(), validators) {
             range::select(context.headers(), length)
@@ -95,41 +116,48 @@ impl Documents {
             range::Selection::Whole
         };
         match selection {
-            range::Selection::Whole if is_get => {
-                let body = self.part(key, entry, None).await?;
-                Ok(self.whole(found, body))
+            range::Selection::Whole => {
+                if let Some((coding, bytes)) = self.cache.variant(key, entry, accepted) {
+                    let body = if is_get { Body::whole(Content::shared(bytes)) } else { Body::empty() };
+                    return Ok(self.whole(leaving(coding), body, bytes.len() as u64));
+                }
+                let body = if is_get { self.part(key, entry, None).await? } else { Body::empty() };
+                Ok(self.whole(leaving(Coding::Identity), body, length))
             }
-            range::Selection::Whole => Ok(self.whole(found, Body::empty())),
             range::Selection::Unsatisfiable => Err(Rejection::RangeNotSatisfiable { length }),
             range::Selection::Parts(parts) => match parts.as_slice() {
                 [part] => {
                     let body = self.part(key, entry, Some(part.clone())).await?;
-                    Ok(self.single_part(found, part, body))
+                    Ok(self.single_part(leaving(Coding::Identity), part, body))
                 }
-                _ => self.several_parts(key, found, parts).await,
+                _ => self.several_parts(key, leaving(Coding::Identity), parts).await,
             },
         }
     }
 
-    fn not_modified(&self, found: &Found) -> Response<Body> {
+    fn not_modified(&self, leaving: Leaving<'_>) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        self.describe(response.headers_mut(), found);
+        self.describe(response.headers_mut(), leaving);
         response
     }
 
-    fn whole(&self, found: &Found, body: Body) -> Response<Body> {
+    fn whole(&self, leaving: Leaving<'_>, body: Body, length: u64) -> Response<Body> {
         let mut response = Response::new(body);
         let headers = response.headers_mut();
-        self.describe(headers, found);
-        headers.insert(CONTENT_TYPE, found.entry.content_type.clone());
-        headers.insert(CONTENT_LENGTH, value::number(found.entry.meta.size));
+        self.describe(headers, leaving);
+        headers.insert(CONTENT_TYPE, leaving.found.entry.content_type.clone());
+        headers.insert(CONTENT_LENGTH, value::number(length));
+        if let Some(coding) = leaving.coding.header() {
+            headers.insert(CONTENT_ENCODING, coding);
+        }
         response
     }
 
-    fn single_part(&self, found: &Found, part: &Range<u64>, body: Body) -> Response<Body> {
-        let mut response = self.partial(found, found.entry.content_type.clone(), body);
-        let content_range = multipart::content_range(part, found.entry.meta.size);
+    fn single_part(&self, leaving: Leaving<'_>, part: &Range<u64>, body: Body) -> Response<Body> {
+        let entry = &leaving.found.entry;
+        let mut response = self.partial(leaving, entry.content_type.clone(), body);
+        let content_range = multipart::content_range(part, entry.meta.size);
         if let Ok(value) = HeaderValue::try_from(content_range) {
             response.headers_mut().insert(CONTENT_RANGE, value);
         }
@@ -139,10 +167,10 @@ impl Documents {
     async fn several_parts(
         &self,
         key: &StorageKey,
-        found: &Found,
+        leaving: Leaving<'_>,
         parts: Vec<Range<u64>>,
     ) -> Result<Response<Body>, Rejection> {
-        let entry = &found.entry;
+        let entry = &leaving.found.entry;
         let mut framed = Vec::with_capacity(parts.len());
         for part in parts {
             framed.push((multipart::part_head(entry.content_type, &part, entry.meta.size), part));
@@ -151,35 +179,38 @@ impl Documents {
             Content::Body(whole) => pieces(&Content::shared(whole), framed),
             Content::Large | Content::Absent => self.streamed_parts(key, entry, framed),
         };
-        Ok(self.partial(found, multipart::CONTENT_TYPE, body))
+        Ok(self.partial(leaving, multipart::CONTENT_TYPE, body))
     }
 
-    fn partial(&self, found: &Found, content_type: HeaderValue, body: Body) -> Response<Body> {
+    fn partial(&self, leaving: Leaving<'_>, content_type: HeaderValue, body: Body) -> Response<Body> {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         let length = response.body().left();
         let headers = response.headers_mut();
-        self.describe(headers, found);
+        self.describe(headers, leaving);
         headers.insert(CONTENT_TYPE, content_type);
         headers.insert(CONTENT_LENGTH, value::number(length));
         response
     }
 
     /// The headers that 200, 206 and 304 share (RFC 9110 §15.4.5).
-    fn describe(&self, headers: &mut HeaderMap, found: &Found) {
+    fn describe(&self, headers: &mut HeaderMap, Leaving { found, coding, varies }: Leaving<'_>) {
         let entry = &found.entry;
         let cache_control =
             if entry.fingerprinted { &self.options.cache_control_fingerprinted } else { &self.options.cache_control };
-        headers.reserve(9);
+        headers.reserve(11);
         headers.insert(CACHE_CONTROL, cache_control.clone());
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(CACHE_STATUS, cache_status(found.outcome, found.ttl, found.collapsed));
-        if let Some(etag) = entry.meta.etag.as_ref().and_then(ETag::header) {
+        if let Some(etag) = entry.meta.etag.as_ref().and_then(|tag| tag.header(coding)) {
             headers.insert(ETAG, etag);
         }
         if let Some(last_modified) = entry.meta.last_modified.and_then(value::date) {
             headers.insert(LAST_MODIFIED, last_modified);
+        }
+        if varies {
+            headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         }
         if found.outcome.is_held() {
             headers.insert(AGE, value::number(self.cache.age(entry).as_secs()));

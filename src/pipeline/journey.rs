@@ -9,7 +9,7 @@
 //! 6. admit: is the principal within its rate?
 //! 7. route: entity and path → storage key, or "not found"; unauthenticated callers learn nothing;
 //! 8. fetch: memory → one fetch → storage, by freshness;
-//! 9. respond: conditional, range, headers;
+//! 9. respond: coding, conditional, range, headers;
 //! 10. record: one access-log line, one span and the histograms, also for a client that left early.
 
 use std::borrow::Cow;

@@ -14,7 +14,9 @@ use prometheus::{Registry, TextEncoder};
 use super::otlp::{Ending, MetricReader, SCOPE, Tallies};
 use super::requests::{RequestLabels, Requests};
 use super::storage::OriginInstruments;
-use super::{EventInstruments, LimitInstruments, RedisInstruments, SharedTierInstruments, SiteInstruments};
+use super::{
+    EventInstruments, LimitInstruments, RedisInstruments, SharedTierInstruments, SiteInstruments, VariantInstruments,
+};
 
 /// Seconds. From a hit in memory (tens of microseconds) to a storage deadline.
 const DURATION_BUCKETS: [f64; 18] = [
@@ -82,6 +84,8 @@ pub struct Instruments {
     pub limits: LimitInstruments,
     /// Those of the cache's tier in Redis.
     pub shared_tier: SharedTierInstruments,
+    /// Those of documents' compressed variants.
+    pub variants: VariantInstruments,
     /// Those of sites.
     pub sites: SiteInstruments,
     /// Those of Redis.
@@ -149,6 +153,7 @@ impl Instruments {
         Ok(Self {
             limits: LimitInstruments::new(&meter),
             shared_tier: SharedTierInstruments::new(&meter),
+            variants: VariantInstruments::new(&meter),
             sites: SiteInstruments::new(&meter),
             redis: RedisInstruments::new(&meter),
             events: EventInstruments::new(&meter),

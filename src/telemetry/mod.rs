@@ -16,6 +16,7 @@ mod sites;
 mod span;
 mod storage;
 mod trace_id;
+mod variants;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use sites::{NewGeneration, SiteInstruments, SiteLook, WarmedFile};
 pub use span::{Kind, OverTls, Scope, Span, Tracing, inject};
 pub use storage::{OriginInstruments, StorageOperation};
 pub use trace_id::TraceId;
+pub use variants::{VariantInstruments, VariantResult};
 
 use crate::trust::Trust;
 

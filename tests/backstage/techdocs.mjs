@@ -1,6 +1,6 @@
 // A real Backstage backend with TechDocs in it, from the published packages:
 // catalog, auth with the guest provider, the permission framework, techdocs,
-// and where the configuration asks for them, Callboard's module and the app.
+// and where the configuration asks for them, Callboard's module, search and the app.
 //
 //   node techdocs.mjs --config a.yaml [--config b.yaml]
 //
@@ -8,20 +8,24 @@
 //
 //   techdocs.callboard          installs the Callboard module
 //   app.packageName             serves that package's bundle with the app backend
+//   search                      finds words in the documentation, which it reads as any reader does
 //   backend.listen.port         0 or nothing for a free one; `backend.baseUrl`, where it is
 //                               not given, is then where this backend listens
 //   rig.denied: [name, …]       entities of these names are nobody's to read
+//   rig.builds: always          has techdocs-backend build whatever is read, whoever should
 //
 // Prints one line of JSON to stdout once everything in `catalog.locations` is in
 // the catalog, and exits when stdin closes, so that a test which dies takes its
-// backend along. Warnings and errors go to stderr, and with `rig.log: info` more.
+// backend along. What it logs goes to the file that `rig.log` names, or else, as
+// far as it is a warning or an error, to stderr.
 //
 // Whatever the module does for TechDocs is done with what a user would have:
 // sign in at /api/auth/guest/refresh, get a cookie at
 // /api/techdocs/.backstage/auth/v1/cookie.
 
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { inspect } from 'node:util';
 import { createBackend } from '@backstage/backend-defaults';
 import {
   coreServices,
@@ -37,6 +41,7 @@ import {
 import { catalogServiceRef } from '@backstage/plugin-catalog-node';
 import { AuthorizeResult } from '@backstage/plugin-permission-common';
 import { policyExtensionPoint } from '@backstage/plugin-permission-node/alpha';
+import { techdocsBuildsExtensionPoint } from '@backstage/plugin-techdocs-node';
 
 /** Discovery needs the port in the configuration before anything listens. */
 async function freePort() {
@@ -60,6 +65,7 @@ const DEFAULTS = {
   catalog: { processingInterval: { hours: 1 } },
 };
 
+/** The configuration, with the addresses in it that are only known here. */
 async function loadConfig() {
   const files = ConfigSources.default({ argv: process.argv, watch: false });
   const over = (first, ...others) =>
@@ -83,16 +89,27 @@ async function loadConfig() {
 }
 
 const { config, port, here, baseUrl } = await loadConfig();
-const verbose = config.getOptionalString('rig.log') === 'info';
-
 /** Stdout carries the ready line and nothing else. */
-const logger = {
-  error: (message, meta) => console.error('error:', message, meta ?? ''),
-  warn: (message, meta) => console.error('warn:', message, meta ?? ''),
-  info: message => verbose && console.error('info:', message),
-  debug: () => {},
-  child: () => logger,
-};
+function createLogger(file) {
+  const write = (level, message, meta) => {
+    const line = `${level}: ${message} ${meta ? inspect(meta) : ''}\n`;
+    if (file) {
+      appendFileSync(file, line);
+    } else if (level !== 'info') {
+      process.stderr.write(line);
+    }
+  };
+  const logger = {
+    error: (message, meta) => write('error', message, meta),
+    warn: (message, meta) => write('warn', message, meta),
+    info: message => write('info', message),
+    debug: () => {},
+    child: () => logger,
+  };
+  return logger;
+}
+
+const logger = createLogger(config.getOptionalString('rig.log'));
 
 /** Everybody may read everything but what `rig.denied` names. */
 const policyModule = createBackendModule({
@@ -114,6 +131,20 @@ const policyModule = createBackendModule({
             return createCatalogConditionalDecision(permission, { allOf: [first, ...others] });
           },
         });
+      },
+    });
+  },
+});
+
+/** Does not ask who is to build. */
+const buildsModule = createBackendModule({
+  pluginId: 'techdocs',
+  moduleId: 'rig-builds',
+  register(env) {
+    env.registerInit({
+      deps: { builds: techdocsBuildsExtensionPoint },
+      async init({ builds }) {
+        builds.setBuildStrategy({ shouldBuild: async () => true });
       },
     });
   },
@@ -168,6 +199,13 @@ backend.add(import('@backstage/plugin-techdocs-backend'));
 backend.add(announcer);
 if (config.has('techdocs.callboard')) {
   backend.add(import('@callboard/backstage-plugin-techdocs-backend-module-callboard'));
+}
+if (config.getOptionalString('rig.builds') === 'always') {
+  backend.add(buildsModule);
+}
+if (config.has('search')) {
+  backend.add(import('@backstage/plugin-search-backend'));
+  backend.add(import('@backstage/plugin-search-backend-module-techdocs'));
 }
 if (config.has('app.packageName')) {
   backend.add(import('@backstage/plugin-app-backend'));

@@ -18,6 +18,7 @@ mod cli;
 mod client_certificates;
 mod deployments;
 mod documents;
+mod encodings;
 mod events;
 mod faults;
 mod flights;

@@ -8,13 +8,14 @@ use callboard::clock::Clock;
 use callboard::docs::media_type;
 use http::HeaderMap;
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-    RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RANGE, VARY,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
+use crate::encodings;
 use crate::support::servers::{Server, files};
 use crate::support::{configuration, until};
 
@@ -117,6 +118,45 @@ async fn every_file_of_a_published_site_is_read_back_byte_for_byte() {
         if bytes.len() > 100 && file.len() % 10 == 0 {
             conditions_and_parts(&rig, entity, file, &bytes, &headers).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_of_a_published_site_comes_compressed_as_it_was_published() {
+    let rig = Rig::start().await;
+    let (entity, folder) = (rig.s3.said("/entity"), PathBuf::from(rig.s3.said("/site_dir")));
+    let files = files(&folder);
+    let counted = async |label: &str| {
+        let url = format!("http://{}/metrics", rig.callboard.admin_address);
+        let text = rig.client.get(url).send().await.unwrap().text().await.unwrap();
+        let lines =
+            text.lines().filter(|line| line.starts_with("callboard_cache_variants_total") && line.contains(label));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum::<usize>()
+    };
+    let ask = async |file: &str, coding: &str| {
+        rig.request(Method::GET, entity, file).header(ACCEPT_ENCODING, coding).send().await.unwrap()
+    };
+    for coding in ["br", "zstd", "gzip"] {
+        // What saved nothing is not tried in another coding.
+        let useless = counted("useless").await;
+        let mut varying = 0;
+        for file in &files {
+            varying += usize::from(ask(file, coding).await.headers().contains_key(VARY));
+        }
+        encodings::until(async || counted(&format!("coding=\"{coding}\"")).await + useless == varying).await;
+        let mut compressed = 0;
+        for file in &files {
+            let answer = ask(file, coding).await;
+            let sent_as = answer.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap().to_owned());
+            let sent = answer.bytes().await.unwrap();
+            let published = std::fs::read(folder.join(file)).unwrap();
+            compressed += usize::from(sent_as.is_some());
+            assert!(
+                encodings::decoded(sent_as.as_deref().unwrap_or_default(), &sent) == published,
+                "{file} in {coding}"
+            );
+        }
+        assert!(compressed >= 200, "{compressed} in {coding}");
     }
 }
 

@@ -9,7 +9,7 @@ import type { Callboard } from './callboard';
 import { FailureLog, verdictOn } from './failures';
 import type { Detour } from './fallback';
 import type { Handler, Next, Request, Response } from './http';
-import { Delivery, requestHeaders } from './relay';
+import { Delivery, Outcome, requestHeaders } from './relay';
 import { staticTarget } from './target';
 import type { Slot, Tokens } from './tokens';
 
@@ -26,14 +26,7 @@ export interface Parts {
   original: PublisherBase | undefined;
 }
 
-/**
- * A reader's request:
- *
- * 1. a path that means one entity to all, or 404;
- * 2. Callboard, unless it could not be reached a moment ago and somebody stands in;
- * 3. a token, at once or once it is made;
- * 4. the answer, piece by piece: {@link Delivery}.
- */
+/** Serves documents to readers. */
 export class DocsRouter {
   readonly #parts: Parts;
   readonly #original: Handler | undefined;
@@ -43,114 +36,116 @@ export class DocsRouter {
     this.#original = parts.original?.docsRouter();
   }
 
+  /**
+   * A reader's request:
+   *
+   * 1. a path that means one entity to all, or 404;
+   * 2. Callboard, unless it could not be reached a moment ago and somebody stands in;
+   * 3. a token, at once or once it is made;
+   * 4. the answer, piece by piece: {@link Delivery}.
+   */
   handle(req: Request, res: Response, next: Next): unknown {
     const target = staticTarget(req.url, req.originalUrl);
     if (target === undefined) {
-      sendError(
-        req,
-        res,
-        404,
-        'NotFoundError',
-        'No document can have this path.',
-      );
-      return undefined;
+      const message = 'No document can have this path.';
+      return sendError(req, res, 404, 'NotFoundError', message);
     }
     if (req.method !== 'GET' && req.method !== 'HEAD') {
       res.setHeader('Allow', 'GET, HEAD');
-      sendError(
-        req,
-        res,
-        405,
-        'MethodNotAllowedError',
-        'Documents can only be read here: use GET or HEAD.',
-      );
-      return undefined;
+      const message = 'Documents can only be read here: use GET or HEAD.';
+      return sendError(req, res, 405, 'MethodNotAllowedError', message);
     }
     if (isOwnStyleSheet(target)) {
-      sendOwnStyleSheet(req, res);
-      return undefined;
+      return sendOwnStyleSheet(req, res);
     }
     if (this.#original && this.#parts.detour?.isOpen()) {
       return this.#original(req, res, next);
     }
     const slot = this.#parts.tokens.forReader(req);
-    if (slot instanceof Promise) {
-      // Rejects with Backstage's own error about the reader's credentials.
-      return slot.then(
-        found => this.#show(found, target, req, res, next),
-        next,
-      );
-    }
-    return this.#show(slot, target, req, res, next);
+    const visit = (found: Slot) =>
+      new Visit(this.#parts, this.#original, found, target, req, res, next);
+    // What it rejects with is Backstage's own error about the reader's credentials.
+    return slot instanceof Promise
+      ? slot.then(found => visit(found).begin(), next)
+      : visit(slot).begin();
+  }
+}
+
+/** One reader's request on its way to Callboard. */
+class Visit implements Outcome {
+  #token = '';
+  #mayReplace = true;
+
+  constructor(
+    private readonly parts: Parts,
+    private readonly original: Handler | undefined,
+    private readonly slot: Slot,
+    private readonly target: string,
+    private readonly req: Request,
+    private readonly res: Response,
+    private readonly next: Next,
+  ) {}
+
+  begin(): void | Promise<void> {
+    const token = this.slot.ready();
+    return token === undefined
+      ? this.#deliverWith(this.slot.get())
+      : this.#deliver(token);
   }
 
-  #show(
-    slot: Slot,
-    target: string,
-    req: Request,
-    res: Response,
-    next: Next,
-  ): unknown {
-    const token = slot.ready();
-    if (token !== undefined) {
-      this.#deliver(slot, token, target, req, res, next, true);
-      return undefined;
+  refused(): boolean {
+    const other = this.#mayReplace ? this.slot.replace(this.#token) : undefined;
+    this.#mayReplace = false;
+    if (other) {
+      void this.#deliverWith(other);
     }
-    return slot.get().then(
-      made => this.#deliver(slot, made, target, req, res, next, true),
-      error => this.#withoutToken(req, res, error),
+    return other !== undefined;
+  }
+
+  reached(): void {
+    this.parts.detour?.leave();
+  }
+
+  unreachable(): boolean {
+    if (!this.original) {
+      return false;
+    }
+    this.parts.detour?.take();
+    const { req, res, next } = this;
+    Promise.resolve(this.original(req, res, next)).catch(next);
+    return true;
+  }
+
+  #deliverWith(token: Promise<string>): Promise<void> {
+    return token.then(
+      made => this.#deliver(made),
+      error => {
+        const failure = { silence: 'token' } as const;
+        this.parts.failures.tell(failure, undefined, error);
+        sendVerdict(this.req, this.res, verdictOn(failure), undefined);
+      },
     );
   }
 
-  #deliver(
-    slot: Slot,
-    token: string,
-    target: string,
-    req: Request,
-    res: Response,
-    next: Next,
-    mayReplace: boolean,
-  ): void {
+  #deliver(token: string): void {
+    const { parts, req, res } = this;
+    // The reader may have left while the token was made.
     if (res.destroyed) {
       return;
     }
-    const { callboard, failures, detour } = this.#parts;
+    this.#token = token;
     const outgoing = {
       method: req.method as 'GET' | 'HEAD',
-      path: MOUNT + target,
+      path: MOUNT + this.target,
       headers: requestHeaders(req, token),
     };
     new Delivery(
-      callboard,
+      parts.callboard,
       outgoing,
       req,
       res,
-      {
-        refused: () => {
-          const other = mayReplace ? slot.replace(token) : undefined;
-          other?.then(
-            made => this.#deliver(slot, made, target, req, res, next, false),
-            error => this.#withoutToken(req, res, error),
-          );
-          return other !== undefined;
-        },
-        reached: () => detour?.leave(),
-        unreachable: () => {
-          if (!this.#original) {
-            return false;
-          }
-          detour?.take();
-          Promise.resolve(this.#original(req, res, next)).catch(next);
-          return true;
-        },
-      },
-      failures,
+      this,
+      parts.failures,
     ).start();
-  }
-
-  #withoutToken(req: Request, res: Response, error: unknown): void {
-    const failure = { silence: 'token' } as const;
-    this.#parts.failures.tell(failure, undefined, error);
-    sendVerdict(req, res, verdictOn(failure), undefined);
   }
 }

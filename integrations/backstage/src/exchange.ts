@@ -4,10 +4,10 @@ import type { Callboard, Connection } from './callboard';
 /** Requests under way, most of them waiting for a connection; beyond them Callboard counts as unreachable. */
 const MAX_UNDER_WAY = 4096;
 
-/** Between two attempts of one request meanwhile. */
+/** Between two attempts of one request, while Callboard may just be starting again. */
 const RETRY_MS = 150;
 
-/** So often is a request sent again whose connection ended: it may be why. */
+/** So often is a request sent again whose connection ended: what ends connections may be the request. */
 const MAX_RESETS = 3;
 
 /** Why there is no answer. */

@@ -4,37 +4,36 @@ import type { FailureLog } from './failures';
 const PAUSE_MS = 5_000;
 
 /**
- * Decides who is asked while Callboard can't be reached, so that not every
- * request waits for it in vain: for a while the original publisher at once, then
- * Callboard with one request, and so on until it answers.
+ * Leads requests to the original publisher while Callboard can't be reached. Every
+ * now and then one of them has Callboard looked at; no reader waits for that.
  */
 export class Detour {
   #until = 0;
   #isTaken = false;
-  readonly #failures: FailureLog;
 
-  constructor(failures: FailureLog) {
-    this.#failures = failures;
-  }
+  /**
+   * @param failures - is told when the detour begins
+   * @param isBack - looks whether Callboard is there
+   */
+  constructor(
+    private readonly failures: FailureLog,
+    private readonly isBack: () => Promise<boolean>,
+  ) {}
 
-  /** Whether the next request goes to the original publisher at once. */
+  /** Whether a request goes to the original publisher at once. */
   isOpen(): boolean {
-    if (!this.#isTaken) {
-      return false;
-    }
     const now = Date.now();
-    if (now < this.#until) {
-      return true;
+    if (this.#isTaken && now >= this.#until) {
+      this.#until = now + PAUSE_MS;
+      void this.isBack().then(isBack => isBack && this.leave());
     }
-    // This request finds out; the others do not wait for it.
-    this.#until = now + PAUSE_MS;
-    return false;
+    return this.#isTaken;
   }
 
   /** Callboard could not be reached. */
   take(): void {
     if (!this.#isTaken) {
-      this.#failures.tellOnce(
+      this.failures.tellOnce(
         'detour',
         "The original publisher serves documents while Callboard can't be reached",
         undefined,

@@ -28,6 +28,7 @@ import { messageOf } from './relay';
 import { Slot, Tokens } from './tokens';
 
 const READINESS = '/.backstage/health/v1/readiness';
+const LIVENESS = '/.backstage/health/v1/liveness';
 const PURGE = '/.callboard/v1/purge';
 
 /** What the publisher is made of. */
@@ -58,7 +59,9 @@ export class CallboardPublisher implements PublisherBase {
     this.#own = tokens.own();
     this.#logger = logger;
     this.#original = original;
-    this.#detour = options.fallback ? new Detour(failures) : undefined;
+    this.#detour = options.fallback
+      ? new Detour(failures, () => this.#isAlive())
+      : undefined;
     this.#docs = new DocsRouter({
       callboard,
       tokens,
@@ -177,6 +180,16 @@ export class CallboardPublisher implements PublisherBase {
     } catch (error) {
       this.#logger.warn(told, asError(error));
     }
+  }
+
+  /** Whether it is Callboard that answers, and not something in between. */
+  #isAlive(): Promise<boolean> {
+    return this.#callboard
+      .ask({ method: 'GET', path: LIVENESS, headers: [] })
+      .then(
+        ({ status }) => status === 200,
+        () => false,
+      );
   }
 
   /** Asks with our token, and once more with a new one if that is refused. */

@@ -41,7 +41,7 @@ const ANSWER_HEADERS = new Map(
 /** The statuses that say something about the document. */
 const RELAYED = new Set([200, 206, 304, 404, 412, 416]);
 
-/** What is read of an answer that is not relayed. */
+/** What is read of an answer that is not relayed; Callboard's own are far shorter. */
 const MAX_ERROR_BYTES = 16 * 1024;
 
 /** The headers of a reader's request, for Callboard. */
@@ -128,8 +128,10 @@ export class Delivery extends Exchange {
 
   protected piece(chunk: Buffer): boolean {
     if (this.#error) {
-      if (this.#error.text.length < MAX_ERROR_BYTES) {
-        this.#error.text += chunk.toString('latin1');
+      this.#error.text += chunk.toString('latin1');
+      if (this.#error.text.length > MAX_ERROR_BYTES) {
+        this.cancel();
+        this.ended();
       }
       return true;
     }

@@ -11,7 +11,7 @@ import {
   listening,
   scriptedCallboard,
 } from './support/stage.mjs';
-import { read } from './support/reader.mjs';
+import { read, until } from './support/reader.mjs';
 
 const SITE = '/default/component/shop';
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -233,4 +233,16 @@ test('a failure is told again after a minute', async t => {
     await read(`${docs}${SITE}/index.html`);
     assert.equal(lines.length, count);
   }
+});
+
+test('of an error without an end no more is read than it takes', async t => {
+  const closed = [];
+  const callboard = await scriptedCallboard(t, (_req, res) => {
+    res.writeHead(500, { 'Content-Type': 'text/html' });
+    res.write('x'.repeat(20_000));
+    res.on('close', () => closed.push(res.writableFinished));
+  });
+  const { docs } = await backend(t, { baseUrl: callboard.url });
+  assert.equal((await read(`${docs}${SITE}/index.html`)).status, 502);
+  await until(() => closed.length === 1);
 });

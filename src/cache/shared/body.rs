@@ -5,7 +5,7 @@ use bytes::Bytes;
 use zstd::stream::raw::{DParameter, Decoder, Encoder, InBuffer, Operation, OutBuffer};
 
 use super::header::{Digest, Header, finished};
-use crate::docs::media_type;
+use crate::docs::is_compressible;
 use crate::telemetry::BadValue;
 
 /// Bytes of a piece as it is stored; all but the last have as many. Redis and the connection, which others wait for,
@@ -80,7 +80,12 @@ struct Compressor {
 impl Packer {
     pub(super) fn new(body: Bytes, file_name: &str) -> Self {
         let compressor = if is_compressible(file_name) { Compressor::new() } else { None };
-        Self { body, taken: 0, digesting: digest::Context::new(&digest::SHA256), compressor, stored: 0 }
+        Self { compressor, ..Self::plain(body) }
+    }
+
+    /// For a body that is compressed already.
+    pub(super) fn plain(body: Bytes) -> Self {
+        Self { body, taken: 0, digesting: digest::Context::new(&digest::SHA256), compressor: None, stored: 0 }
     }
 
     /// Takes in at most as many bytes as a piece has, which is about a millisecond's work.
@@ -156,22 +161,6 @@ impl Compressor {
         }
         let is_ready = self.piece.len() == PIECE_BYTES || (self.is_finished && !self.piece.is_empty());
         Some((taken, is_ready.then(|| std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES)).into())))
-    }
-}
-
-/// Whether files of this name are any smaller when they are compressed once more. Pages and pictures in SVG leave as
-/// plain text, and are.
-fn is_compressible(file_name: &str) -> bool {
-    let media_type = media_type(file_name);
-    let media_type = media_type.to_str().unwrap_or_default();
-    let essence = media_type.split(';').next().unwrap_or_default();
-    let (kind, subtype) = essence.split_once('/').unwrap_or_default();
-    match kind {
-        "text" => true,
-        "image" => matches!(subtype, "bmp" | "x-ms-bmp" | "vnd.microsoft.icon" | "x-icon"),
-        "font" => matches!(subtype, "ttf" | "otf"),
-        "application" => ["json", "javascript", "wasm", "yaml", "toml"].iter().any(|word| subtype.contains(word)),
-        _ => false,
     }
 }
 

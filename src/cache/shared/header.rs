@@ -29,7 +29,7 @@ pub struct Header {
 }
 
 /// A SHA-256.
-pub(super) type Digest = [u8; digest::SHA256_OUTPUT_LEN];
+pub(in crate::cache) type Digest = [u8; digest::SHA256_OUTPUT_LEN];
 
 /// When storage last confirmed a document, and in which generation of its site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,12 @@ impl Header {
     /// # Errors
     /// What is wrong with it.
     pub fn open(seal: &Seal, key: &StorageKey, sealed: &[u8]) -> Result<Self, BadValue> {
-        Self::decode(seal.judge(&Self::context(key), sealed)?).ok_or(BadValue::Format)
+        Self::open_for(seal, &Self::context(key), sealed)
+    }
+
+    /// The header that `sealed` is for something else that has one.
+    pub(super) fn open_for(seal: &Seal, context: &str, sealed: &[u8]) -> Result<Self, BadValue> {
+        Self::decode(seal.judge(context, sealed)?).ok_or(BadValue::Format)
     }
 
     /// What the header of `key` is sealed for.
@@ -53,7 +58,11 @@ impl Header {
     }
 
     pub(super) fn seal(&self, seal: &Seal, key: &StorageKey) -> Bytes {
-        seal.seal(&Self::context(key), &self.encode())
+        self.seal_for(seal, &Self::context(key))
+    }
+
+    pub(super) fn seal_for(&self, seal: &Seal, context: &str) -> Bytes {
+        seal.seal(context, &self.encode())
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -88,8 +97,7 @@ impl Confirmation {
     }
 
     fn context(key: &StorageKey, meta: &ObjectMeta) -> String {
-        let version: String = identity(meta).iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("confirmation\0{key}\0{version}")
+        format!("confirmation\0{key}\0{}", hex(&identity(meta)))
     }
 }
 
@@ -98,7 +106,13 @@ pub(super) fn identity(meta: &ObjectMeta) -> Digest {
     sha256(&encode_meta(meta))
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> Digest {
+/// A digest as text.
+pub(super) fn hex(digest: &Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The SHA-256 of `bytes`.
+pub(in crate::cache) fn sha256(bytes: &[u8]) -> Digest {
     let mut digesting = digest::Context::new(&digest::SHA256);
     digesting.update(bytes);
     finished(digesting)

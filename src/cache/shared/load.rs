@@ -32,7 +32,7 @@ pub(in crate::cache) struct NoAnswer;
 
 /// Why there is no document.
 #[derive(Debug)]
-enum Missed {
+pub(super) enum Missed {
     Absent,
     Bad(BadValue),
     /// It was replaced meanwhile by one that may well be good.
@@ -82,7 +82,7 @@ impl Core {
         judged: &mut Field,
     ) -> Result<Loaded, Missed> {
         // Where nothing is held, the first piece is sure to be wanted.
-        let (fields, mut piece) = match held {
+        let (fields, piece) = match held {
             None => self.first(name).await?,
             Some(_) => (self.fields(name).await?, None),
         };
@@ -94,7 +94,20 @@ impl Core {
         if held == Some(&header.meta) {
             return Ok(Loaded::Same(confirmation));
         }
-        let mut unpacker = Unpacker::new(&header, self.max_object_bytes).map_err(Missed::Bad)?;
+        let body = self.body(name, &header, piece, self.max_object_bytes, judged).await?;
+        Ok(Loaded::Document(Record { meta: header.meta, body, confirmation }))
+    }
+
+    /// The body of at most so many bytes that goes with a header, from the first piece on where that is there already.
+    pub(super) async fn body(
+        &self,
+        name: &str,
+        header: &Header,
+        mut piece: Field,
+        max_bytes: u64,
+        judged: &Field,
+    ) -> Result<Bytes, Missed> {
+        let mut unpacker = Unpacker::new(header, max_bytes).map_err(Missed::Bad)?;
         let mut number = 0_u64;
         while unpacker.is_hungry() {
             let bytes = match piece.take() {
@@ -104,8 +117,7 @@ impl Core {
             unpacker.push(&bytes).map_err(Missed::Bad)?;
             number += 1;
         }
-        let body = unpacker.finish().map_err(Missed::Bad)?;
-        Ok(Loaded::Document(Record { meta: header.meta, body, confirmation }))
+        unpacker.finish().map_err(Missed::Bad)
     }
 
     async fn first(&self, name: &str) -> Result<(Fields, Field), Missed> {
@@ -159,7 +171,7 @@ impl Core {
         Ok((None, Some(sealed)))
     }
 
-    async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Missed> {
+    pub(super) async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Missed> {
         self.client.run(commands).await.map_err(|failure| match failure {
             // Something else stands under the name; that is an answer.
             Failure::Refused(error) if is_of_type(&error) => Missed::Bad(BadValue::Format),

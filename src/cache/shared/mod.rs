@@ -3,7 +3,8 @@
 //! Reading is one look for a small document, and one more for every 256 KiB of a larger one (`load.rs`). Writing happens
 //! behind (`queue.rs`, `write.rs`): nobody waits for it, and what can't be written in time is dropped. Whatever stands in
 //! Redis is believed only as far as its seal, its size and its digest go (`seal.rs`, `header.rs`, `body.rs`). Leases see
-//! to it that one replica fetches what others wait for (`lease.rs`).
+//! to it that one replica fetches what others wait for (`lease.rs`). Variants of documents are kept beside them
+//! (`variant.rs`).
 
 mod agree;
 mod body;
@@ -14,6 +15,7 @@ mod names;
 mod queue;
 mod seal;
 mod unsaid;
+mod variant;
 mod write;
 
 use std::sync::Arc;
@@ -33,11 +35,12 @@ pub use body::Unpacker;
 pub use header::Header;
 pub use seal::Seal;
 
-pub(super) use header::Confirmation;
+pub(super) use header::{Confirmation, sha256};
 pub(super) use lease::{Lease, LeaseGuard, Waited};
 pub(super) use load::{Loaded, NoAnswer};
 pub(super) use queue::QueueBounds;
 pub(super) use unsaid::Unsaid;
+pub(super) use variant::VariantOf;
 
 use names::Names;
 use queue::{Full, Queue};

@@ -1,6 +1,7 @@
 //! What things are called in Redis.
 
 use crate::docs::StorageKey;
+use crate::http::negotiation::Coding;
 
 /// The names below one prefix.
 ///
@@ -25,6 +26,12 @@ impl Names {
     /// A document that is still being written.
     pub(super) fn draft(&self, key: &StorageKey, token: &str) -> String {
         format!("{}{{doc:{key}}}:draft:{token}", self.prefix)
+    }
+
+    /// A variant of a document: a hash of [`HEADER`](super::HEADER), the digest of the document's bytes as
+    /// [`IDENTITY`](super::IDENTITY), and the pieces.
+    pub(super) fn variant(&self, key: &StorageKey, coding: Coding) -> String {
+        format!("{}{{doc:{key}}}:{}", self.prefix, coding.as_str())
     }
 
     /// Who fetches a document.
@@ -66,6 +73,7 @@ mod tests {
                 let document = slot(names.document(&key));
                 assert_eq!(slot(names.draft(&key, "17")), document, "{prefix} {key}");
                 assert_eq!(slot(names.lease(&key)), document, "{prefix} {key}");
+                assert_eq!(slot(names.variant(&key, Coding::Br)), document, "{prefix} {key}");
             }
         }
     }

@@ -9,9 +9,11 @@ use tokio::task::yield_now;
 use super::body::{Packed, Packer, Step};
 use super::header::{Confirmation, Header, identity};
 use super::load::{Field, record_context};
+use super::variant::VariantOf;
 use super::{CONFIRMATION, Core, HEADER, IDENTITY};
 use crate::chain::chain;
 use crate::docs::StorageKey;
+use crate::http::negotiation::Coding;
 use crate::redis::Failure;
 use crate::storage::ObjectMeta;
 use crate::telemetry::SharedWrite;
@@ -62,6 +64,10 @@ pub(super) enum Work {
         body: Option<Bytes>,
         confirmation: Confirmation,
     },
+    StoreVariant {
+        variant: VariantOf,
+        bytes: Bytes,
+    },
     Remove {
         key: StorageKey,
     },
@@ -96,7 +102,7 @@ pub(super) enum Work {
 }
 
 /// What became of it, where that counts.
-type Written = Result<Option<SharedWrite>, Failure>;
+pub(super) type Written = Result<Option<SharedWrite>, Failure>;
 
 impl Work {
     /// The site that it is about; none where it is about all.
@@ -108,6 +114,7 @@ impl Work {
             | Self::Disown { key, .. }
             | Self::Discard { key, .. }
             | Self::Release { key, .. } => key.site(),
+            Self::StoreVariant { variant, .. } => variant.key.site(),
             Self::DiscardRecord { name, .. } | Self::Keep { name, .. } => name,
             Self::Tell { site } => site,
         }
@@ -156,7 +163,8 @@ impl Core {
         match work {
             Work::Store { key, meta, body, confirmation } => self.store(&key, meta, body, confirmation).await,
             Work::Renew { key, meta, body, confirmation } => self.renew(&key, meta, body, confirmation).await,
-            Work::Remove { key } => self.remove(&self.names.document(&key)).await.map(|()| Some(SharedWrite::Removed)),
+            Work::StoreVariant { variant, bytes } => self.store_variant(variant, bytes).await,
+            Work::Remove { key } => self.remove_with_variants(&key).await.map(|()| Some(SharedWrite::Removed)),
             Work::Disown { key, meta } => {
                 self.discard(DISCARD, &self.names.document(&key), &[&identity(&meta), IDENTITY.as_bytes()]).await
             }
@@ -200,7 +208,12 @@ impl Core {
             return self.remove(&name).await.map(|()| Some(SharedWrite::Dropped));
         }
         let draft = self.names.draft(key, &token());
-        match self.write(key, meta, body, confirmation, &name, &draft).await {
+        let fields = |Packed { encoding, stored, digest }| {
+            let (identity, confirmation) = (identity(&meta), confirmation.seal(&self.seal, key, &meta));
+            let header = Header { meta, encoding, stored, digest }.seal(&self.seal, key);
+            vec![(HEADER, header), (IDENTITY, Bytes::copy_from_slice(&identity)), (CONFIRMATION, confirmation)]
+        };
+        match self.write(Packer::new(body, key.file_name()), fields, &name, &draft).await {
             Ok(()) => Ok(Some(SharedWrite::Stored)),
             Err(failure @ Failure::Resting) => Err(failure),
             Err(failure) => {
@@ -211,16 +224,14 @@ impl Core {
         }
     }
 
-    async fn write(
+    /// Writes what is packed, and with the last piece the `fields` that say what it is.
+    pub(super) async fn write(
         &self,
-        key: &StorageKey,
-        meta: ObjectMeta,
-        body: Bytes,
-        confirmation: Confirmation,
+        mut packer: Packer,
+        fields: impl FnOnce(Packed) -> Vec<(&'static str, Bytes)>,
         name: &str,
         draft: &str,
     ) -> Result<(), Failure> {
-        let mut packer = Packer::new(body, key.file_name());
         let mut number = 0_u64;
         // The piece before the one that is being made: the last goes out together with the header.
         let mut ready: Option<Bytes> = None;
@@ -242,7 +253,11 @@ impl Core {
         if number == 0 {
             commands.cmd("DEL").arg(name).ignore();
         }
-        self.finish(&mut commands, target, key, meta, packed, confirmation);
+        let command = commands.cmd("HSET").arg(target);
+        for (field, value) in fields(packed) {
+            command.arg(field).arg(value.as_ref());
+        }
+        command.ignore();
         if let Some(last) = &ready {
             commands.cmd("HSET").arg(target).arg(number).arg(last.as_ref()).ignore();
         }
@@ -262,23 +277,6 @@ impl Core {
         self.run(&commands).await
     }
 
-    fn finish(
-        &self,
-        commands: &mut Pipeline,
-        target: &str,
-        key: &StorageKey,
-        meta: ObjectMeta,
-        packed: Packed,
-        confirmation: Confirmation,
-    ) {
-        let Packed { encoding, stored, digest } = packed;
-        let confirmation = confirmation.seal(&self.seal, key, &meta);
-        let identity = identity(&meta);
-        let header = Header { meta, encoding, stored, digest }.seal(&self.seal, key);
-        let command = commands.cmd("HSET").arg(target).arg(HEADER).arg(header.as_ref());
-        command.arg(IDENTITY).arg(&identity).arg(CONFIRMATION).arg(confirmation.as_ref()).ignore();
-    }
-
     async fn keep(&self, name: &str, value: &[u8], ttl: Duration) -> Written {
         let sealed = self.seal.seal(&record_context(name), value);
         let mut commands = pipe();
@@ -292,7 +290,17 @@ impl Core {
         Ok((removed > 0).then_some(SharedWrite::Removed))
     }
 
-    async fn remove(&self, name: &str) -> Result<(), Failure> {
+    async fn remove_with_variants(&self, key: &StorageKey) -> Result<(), Failure> {
+        let mut commands = pipe();
+        let command = commands.cmd("DEL").arg(self.names.document(key));
+        for coding in Coding::COMPRESSING {
+            command.arg(self.names.variant(key, coding));
+        }
+        command.ignore();
+        self.run(&commands).await
+    }
+
+    pub(super) async fn remove(&self, name: &str) -> Result<(), Failure> {
         let mut commands = pipe();
         commands.cmd("DEL").arg(name).ignore();
         self.run(&commands).await

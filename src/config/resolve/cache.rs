@@ -1,4 +1,4 @@
-//! `callboard.cache` and `callboard.site`, and what they take over from `techdocs.cache`.
+//! `callboard.cache`, `callboard.site` and `callboard.responses.compression`, and what they take over from `techdocs.cache`.
 
 use std::time::Duration;
 
@@ -49,6 +49,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Options {
             Duration::ZERO..=LONGEST,
         ),
         warm_on_first_visit: reader.or("callboard.site.warmOnFirstVisit", &FLAG, false),
+        compression: reader.or("callboard.responses.compression", &FLAG, true),
     };
     if options.max_object_bytes > options.memory_max_bytes {
         // Told at the one that somebody wrote.

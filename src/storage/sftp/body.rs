@@ -10,6 +10,7 @@ use futures_util::Stream;
 use super::session::{Open, Pending, Reply, Turn};
 use super::wire::{Ask, Attributes, Kind, Status};
 use super::{error, object_meta, unexpected};
+use crate::http::negotiation::Coding;
 use crate::storage::{GetOptions, ObjectMeta, StoreError};
 
 /// What every server must be able to send at a time (draft-ietf-secsh-filexfer-02 §3).
@@ -55,7 +56,7 @@ impl Reading {
         let meta = object_meta(&reading.attributes, SystemTime::now())?;
         if let (Some(wanted), Some(found)) = (&options.if_match, &meta.etag)
             // A tag that was weak when it was told may be strong by now.
-            && !wanted.weakly_equals(found.as_str().as_bytes())
+            && !wanted.weakly_equals(Coding::Identity, found.as_str().as_bytes())
         {
             return Err(StoreError::Changed);
         }

@@ -29,6 +29,7 @@ use self::wire::{Ask, Attributes, Kind, Status};
 use super::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
 use crate::docs::ObjectName;
 use crate::http::etag::ETag;
+use crate::http::negotiation::Coding;
 
 pub use any_request::{AnyRequest, Said};
 pub use host_keys::{HostKey, HostKeyProblem, HostKeys};
@@ -164,7 +165,7 @@ impl DocStore for SftpStore {
             if let Some(known) = &options.if_none_match {
                 // Most have not changed, and then this is all; a weak tag is never sure.
                 let found = self.look(&turn.session, path).await?.etag;
-                if found.is_some_and(|found| found.strongly_equals(known.as_str().as_bytes())) {
+                if found.is_some_and(|found| found.strongly_equals(Coding::Identity, known.as_str().as_bytes())) {
                     return Err(StoreError::NotModified);
                 }
             }

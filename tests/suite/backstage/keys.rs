@@ -42,7 +42,10 @@ async fn a_backend_that_starts_again_with_new_keys_reads_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_rotate_and_replicas_have_keys_of_their_own() {
     let (site, database) = (site(), TempDir::new().unwrap());
-    let backend = format!("  database: {{ client: better-sqlite3, connection: {{ directory: '{}' }} }}", database.path().display());
+    let backend = format!(
+        "  database: {{ client: better-sqlite3, connection: {{ directory: '{}' }} }}",
+        database.path().display()
+    );
     let publisher = local_publisher(site.path());
     let mut stage = Stage::set(Plan { publisher, module: Some(""), backend: &backend, ..Plan::default() }).await;
     assert!(reads(&stage.reader).await);

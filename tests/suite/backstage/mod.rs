@@ -18,8 +18,22 @@ const SHOP: &str = "/static/docs/default/component/shop";
 
 /// What a URL's path can't hold as it is. What JavaScript's `encodeURI` leaves stays: techdocs-backend reads no other
 /// spelling of it.
-const NOT_IN_A_PATH: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'[').add(b'\\').add(b']').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// The path of an entity's file, as a browser asks for it.
 fn path_of(entity: &str, file: &str) -> String {

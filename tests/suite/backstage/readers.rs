@@ -24,7 +24,10 @@ const FOLDER: &str = "default/component/shop";
 fn store() -> Arc<Scripted> {
     let store = Scripted::new(Deed::Give(Bytes::from_static(b"<h1>Shop</h1>"), "page"));
     store.set(&format!("{FOLDER}/film.mp4"), Deed::Give(vec![7; FILM].into(), "film"));
-    store.set(&format!("{FOLDER}/techdocs_metadata.json"), Deed::Give(Bytes::from_static(b"{\"site_name\":\"Shop\"}"), "metadata"));
+    store.set(
+        &format!("{FOLDER}/techdocs_metadata.json"),
+        Deed::Give(Bytes::from_static(b"{\"site_name\":\"Shop\"}"), "metadata"),
+    );
     store
 }
 
@@ -49,7 +52,8 @@ async fn callboard_is_told_who_reads(stage: &Stage) {
     assert_eq!(with_cookie.status(), StatusCode::OK);
     // This one techdocs-backend asks for by itself.
     assert_eq!(stage.status("/metadata/techdocs/default/component/shop").await, 404);
-    let refused = stage.metric("http_server_request_duration_seconds_count", &["http_response_status_code=\"403\""]).await;
+    let refused =
+        stage.metric("http_server_request_duration_seconds_count", &["http_response_status_code=\"403\""]).await;
     assert!(refused >= 1.0);
 }
 

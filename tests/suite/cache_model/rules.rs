@@ -23,6 +23,7 @@ pub const RULES: Options = Options {
     publish_check: Duration::from_secs(10),
     settle_for: Duration::from_secs(120),
     warm_on_first_visit: false,
+    compression: true,
 };
 
 /// How long an entry is fresh while its site is being published.

@@ -55,7 +55,7 @@ impl Stage {
         let folder = TempDir::new().unwrap();
         let port = free_port();
         let relay = Relay::to(SocketAddr::from(([127, 0, 0, 1], port))).await;
-        let text = app_config(&plan, port, relay.address, &catalog(&folder));
+        let text = app_config(&plan, port, relay.address, &folder);
         let callboard = curtain_up(&text, plan.store.clone());
         relay.redirect(callboard.address);
         std::fs::write(folder.path().join("app-config.yaml"), &text).unwrap();
@@ -95,6 +95,11 @@ impl Stage {
 
     pub async fn status(&self, path: &str) -> u16 {
         self.get(path).send().await.unwrap().status().as_u16()
+    }
+
+    /// What Backstage has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_file(&self.folder)).unwrap()
     }
 
     /// The sum of Callboard's series whose line begins with `name` and holds all of `labels`.
@@ -137,7 +142,8 @@ impl Reader {
     }
 }
 
-fn app_config(plan: &Plan<'_>, port: u16, relay: SocketAddr, catalog: &str) -> String {
+fn app_config(plan: &Plan<'_>, port: u16, relay: SocketAddr, folder: &TempDir) -> String {
+    let (catalog, log) = (catalog(folder), log_file(folder).display().to_string());
     let module = match plan.module {
         Some(more) => format!("  callboard: {{ baseUrl: 'http://{relay}', {more} }}\n"),
         None => String::new(),
@@ -146,7 +152,7 @@ fn app_config(plan: &Plan<'_>, port: u16, relay: SocketAddr, catalog: &str) -> S
     format!(
         "backend:\n  baseUrl: http://127.0.0.1:{port}\n  listen: {{ host: 127.0.0.1, port: {port} }}\n{backend}\n\
          permission: {{ enabled: true }}\n\
-         rig: {{ denied: [{SECRET}] }}\n\
+         rig: {{ denied: [{SECRET}], log: '{log}' }}\n\
          catalog: {{ locations: [{{ type: file, target: '{catalog}' }}] }}\n\
          techdocs:\n  builder: external\n  publisher: {publisher}\n{module}\
          callboard:\n  listen: 127.0.0.1:0\n  admin: {{ listen: '127.0.0.1:0' }}\n  \
@@ -166,6 +172,10 @@ fn catalog(folder: &TempDir) -> String {
     let file = folder.path().join("catalog.yaml");
     std::fs::write(&file, components.join("---\n")).unwrap();
     file.display().to_string()
+}
+
+fn log_file(folder: &TempDir) -> PathBuf {
+    folder.path().join("backstage.log")
 }
 
 fn curtain_up(text: &str, store: Option<Arc<dyn DocStore>>) -> Running {

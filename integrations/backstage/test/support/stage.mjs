@@ -34,7 +34,7 @@ export async function listening(t, server) {
 export async function scriptedCallboard(t, answer = document) {
   const requests = [];
   const server = createServer((req, res) => {
-    if (req.url === '/.backstage/health/v1/readiness') {
+    if (req.url.startsWith('/.backstage/health/v1/')) {
       res.end('{"status":"ok"}');
       return;
     }

@@ -4,6 +4,7 @@ mod bad_values;
 mod documents;
 mod leases;
 mod server;
+mod variants;
 mod writing;
 
 use redis::cmd;

@@ -1,0 +1,178 @@
+//! Requests and CPU time of techdocs-backend under load.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use serde_json::json;
+
+use crate::Arguments;
+use crate::process::is_pinned;
+use crate::redis::Redis;
+use crate::s3::S3;
+use crate::stats::{median, sorted};
+use crate::techdocs::{SITES, Source, Surroundings, TechDocs, bucket};
+use crate::wrk::{CONNECTIONS, Headers, Wrk};
+
+/// Where the site is, at each backend, as often as there are encodings: techdocs-backend's own cache gives to all what the
+/// first reader of a file has accepted.
+const IDENTITY_SITE: &str = "default/component/large";
+const BR_SITE: &str = "default/component/large-br";
+
+const WARM_UP_SECONDS: u64 = 2;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    name: &'static str,
+    site: &'static str,
+    file: &'static str,
+    encoding: &'static str,
+}
+
+const WORK: [Work; 4] = [
+    Work { name: "page of 20 KB, identity", site: IDENTITY_SITE, file: "index.html", encoding: "identity" },
+    Work { name: "page of 20 KB, br", site: BR_SITE, file: "index.html", encoding: "br" },
+    Work {
+        name: "JSON of 1.4 MB, identity",
+        site: IDENTITY_SITE,
+        file: "search/search_index.json",
+        encoding: "identity",
+    },
+    Work { name: "JSON of 1.4 MB, br", site: BR_SITE, file: "search/search_index.json", encoding: "br" },
+];
+
+/// A backend under load.
+#[derive(Debug, Clone, Copy)]
+struct Figure {
+    /// CPU seconds of the Node process per 1000 requests.
+    seconds: f64,
+    /// Requests a second.
+    rate: f64,
+    /// Bytes an answer, head included.
+    bytes: f64,
+}
+
+/// All rounds of a backend.
+#[derive(Debug)]
+struct Measured {
+    source: Source,
+    figures: Vec<Figure>,
+}
+
+/// Loads all backends with all work in turn; the table.
+pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<String> {
+    let wrk = Wrk::find(arguments.seconds)?;
+    let folder = bucket()?;
+    let s3 = S3::start(folder.path(), Duration::ZERO)?;
+    let redis = Redis::start()?;
+    let around = Surroundings { s3: &s3.endpoint(), redis: redis.address(), more: &json!({}) };
+    let mut backends = Vec::new();
+    for source in Source::ALL {
+        let backend = TechDocs::start(source, around)?;
+        eprintln!("{source} is process {}", backend.server.pid());
+        backends.push((backend.token().await?, backend));
+    }
+    let count = arguments.rounds.unwrap_or(5);
+    let mut table = head(count, arguments.seconds);
+    for work in WORK {
+        if arguments.filter.as_ref().is_none_or(|filter| work.name.contains(filter.as_str())) {
+            write_rows(&mut table, work, &rounds(work, &backends, &wrk, count).await?)?;
+        }
+    }
+    Ok(table)
+}
+
+async fn rounds(work: Work, backends: &[(String, TechDocs)], wrk: &Wrk, count: usize) -> anyhow::Result<Vec<Measured>> {
+    let mut headers = Vec::new();
+    let mut measured = Vec::new();
+    for (token, backend) in backends {
+        let these = vec![
+            ("Authorization".to_owned(), format!("Bearer {token}")),
+            ("Accept-Encoding".to_owned(), work.encoding.to_owned()),
+        ];
+        until_warm(work, backend, token).await?;
+        load(work, backend, &these, wrk, WARM_UP_SECONDS)?;
+        headers.push(these);
+        measured.push(Measured { source: backend.source, figures: Vec::new() });
+    }
+    for count in 1..=count {
+        for (((_, backend), headers), measured) in backends.iter().zip(&headers).zip(&mut measured) {
+            let figure = load(work, backend, headers, wrk, wrk.seconds)?;
+            eprintln!("  {count}: {}, {}: {:.3} s", work.name, backend.source, figure.seconds);
+            measured.figures.push(figure);
+        }
+    }
+    Ok(measured)
+}
+
+/// Reads until the answer has the encoding that was asked for: Callboard makes it behind its first answer.
+async fn until_warm(work: Work, backend: &TechDocs, token: &str) -> anyhow::Result<()> {
+    let url = format!("http://{}{SITES}/{}/{}", backend.server.address, work.site, work.file);
+    let client = reqwest::Client::new();
+    let wanted = (work.encoding != "identity").then_some(work.encoding);
+    for _ in 0..100 {
+        let request = client.get(&url).bearer_auth(token).header(ACCEPT_ENCODING, work.encoding);
+        let answer = request.send().await?.error_for_status()?;
+        let encoding = answer.headers().get(CONTENT_ENCODING).map(|value| value.to_str()).transpose()?;
+        if encoding == wanted {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("{} does not answer in {}", backend.source, work.encoding)
+}
+
+fn load(work: Work, backend: &TechDocs, headers: &Headers, wrk: &Wrk, seconds: u64) -> anyhow::Result<Figure> {
+    let before = backend.server.cpu_time()?;
+    let path = format!("{SITES}/{}/{}", work.site, work.file);
+    // techdocs-backend's own cache closes the connection with each hit.
+    let load = match backend.source {
+        Source::Memory | Source::Redis => wrk.run_whatever_ends(backend.server.address, &path, headers, seconds)?,
+        Source::S3 | Source::Callboard => wrk.run(backend.server.address, &path, headers, seconds)?,
+    };
+    let used = backend.server.cpu_time()?.saturating_sub(before);
+    ensure!(load.requests >= CONNECTIONS as u64, "{} answered {} requests only", backend.source, load.requests);
+    let requests = load.requests as f64;
+    Ok(Figure {
+        seconds: used.as_secs_f64() * 1000. / requests,
+        rate: load.rate(),
+        bytes: load.bytes as f64 / requests,
+    })
+}
+
+fn head(rounds: usize, seconds: u64) -> String {
+    format!(
+        "techdocs-backend; medians of {rounds} rounds of {seconds} s, {CONNECTIONS} connections, {}. A ratio is that of the halves of each \
+         round.\n\n\
+         | work | files from | req/s | CPU s of Node per 1000 | bytes an answer | req/s, (d) ÷ this (min–max) | CPU, (d) ÷ this |\n\
+         |---|---|---:|---:|---:|---:|---:|\n",
+        if is_pinned() { "a core for Node and one for all else" } else { "NOTHING PINNED: there is but one core" },
+    )
+}
+
+fn write_rows(table: &mut String, work: Work, measured: &[Measured]) -> anyhow::Result<()> {
+    // The last of `Source::ALL` is the one that the others are held against.
+    let delegating = measured.last().context("nothing measured")?;
+    for Measured { source, figures } in measured {
+        let all = |figure: fn(&Figure) -> f64| median(&sorted(figures.iter().map(figure)));
+        let against = |figure: fn(&Figure) -> f64| {
+            sorted(delegating.figures.iter().zip(figures).map(|(ours, theirs)| figure(ours) / figure(theirs)))
+        };
+        let faster = against(|figure| figure.rate);
+        writeln!(
+            table,
+            "| {} | {source} | {:.0} | {:.3} | {:.0} | {:.2} ({:.2}–{:.2}) | {:.2} |",
+            work.name,
+            all(|figure| figure.rate),
+            all(|figure| figure.seconds),
+            all(|figure| figure.bytes),
+            median(&faster),
+            faster.first().copied().unwrap_or(f64::NAN),
+            faster.last().copied().unwrap_or(f64::NAN),
+            median(&against(|figure| figure.seconds)),
+        )?;
+    }
+    Ok(())
+}
