@@ -98,7 +98,7 @@ fn visit(browser: &mut Browser, backend: &TechDocs) -> anyhow::Result<[Visit; 3]
 
 fn app(catalog: &Path) -> Value {
     json!({
-        "app": { "packageName": "callboard-techdocs-reader" },
+        "app": { "packageName": "callboard-techdocs-reader", "disableStaticFallbackCache": true },
         "catalog": { "locations": [{ "type": "file", "target": catalog }] },
     })
 }

@@ -8,16 +8,18 @@
 //   {"do":"visitor"}                        somebody new, whose browser has nothing cached; there is one at the start
 //   {"do":"open","url":"http://…"}          opens the address
 //   {"do":"click","link":"Section 01"}      clicks the link of this text in the site's own navigation or article
-//   {"do":"search","term":"…"}              types that into the search field of the docs and waits until something is found
+//   {"do":"search","term":"…"}              types that into the search field of the docs, and answers with what is `found`
+//   {"do":"choose","found":"…"}             opens what was found under this text
 //   {"do":"back"}                           goes back in the history
 //   {"do":"screenshot","file":"/…/a.png"}   keeps what is seen
 //
-// `open`, `click` and `back` wait until an article is seen which was not before, or an error page, at most `within` ms
+// `open`, `click`, `choose` and `back` wait until an article is seen which was not before, or an error page, at most `within` ms
 // (15000 unless told) and then until all requests have an answer, at most as long again. They answer with
 //
 //   shown       "article", "error" (the reader's own error page), or "progress" where it is still waiting
 //   ms          from the click, or the start of the navigation, until it could be seen
-//   heading     the article's, as it is seen; `text` all that is read there, `alerts` what stands in a box above it
+//   heading     the article's; `inSight`: whether it can be seen without scrolling, and nothing covers it
+//   text        all that is read there; `alerts` what stands in a box above it
 //   images      how many there are, and how many of them have loaded; `styled`: whether the site's style sheet counts
 //   requests    each as {url, type, status, bytes, cached, failed}: status is what came over the wire (304 too), bytes what
 //               came over it, and `failed` says why there was no answer, or that it is "pending"
@@ -79,8 +81,12 @@ const ACTIONS = {
     lead(within, async page => {
       await forget(page);
       // The site's navigation folds its sections: what is clicked need not be in sight.
-      const found = page.getByTestId('techdocs-native-shadowroot').locator('a', { hasText: link }).first();
-      await found.dispatchEvent('click', undefined, { timeout: within });
+      const links = page.getByTestId('techdocs-native-shadowroot').getByRole('link', {
+        name: link,
+        exact: true,
+        includeHidden: true,
+      });
+      await links.first().dispatchEvent('click', undefined, { timeout: within });
     }),
   back: ({ within }) =>
     lead(within, async page => {
@@ -88,12 +94,19 @@ const ACTIONS = {
       await page.evaluate(() => history.back());
     }),
   search: async ({ term, within }) => {
-    const field = visitor.page.getByRole('combobox', { name: 'Search docs' });
-    await field.fill(term, { timeout: within });
+    const asked = response => new URL(response.url()).searchParams.get('term') === term;
+    const answered = visitor.page.waitForResponse(asked, { timeout: within });
+    await visitor.page.getByPlaceholder('Search docs').fill(term, { timeout: within });
+    await answered;
     const options = visitor.page.getByRole('option');
     await options.first().waitFor({ timeout: within });
     return { found: await options.allInnerTexts() };
   },
+  choose: ({ found, within }) =>
+    lead(within, async page => {
+      await forget(page);
+      await page.getByRole('option', { name: found }).first().click({ timeout: within });
+    }),
   screenshot: async ({ file }) => {
     await visitor.page.screenshot({ path: file });
     return {};

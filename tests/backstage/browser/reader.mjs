@@ -40,6 +40,13 @@ export function watchReader() {
 
   const read = element => element?.innerText.trim();
 
+  /** Neither scrolled away nor below something else. */
+  const inSight = element => {
+    const { left, top, height } = element.getBoundingClientRect();
+    const there = element.getRootNode().elementFromPoint(left + 1, top + height / 2);
+    return element.contains(there);
+  };
+
   window.callboardReader = {
     outcome: () => shown?.what,
     /** What is seen now does not count; what comes is timed from here. */
@@ -52,11 +59,13 @@ export function watchReader() {
       const element = article();
       const images = [...(element?.querySelectorAll('img') ?? [])];
       const main = element?.querySelector('.md-main__inner');
+      const heading = element?.querySelector('h1');
       const error = document.querySelector('[data-testid=error]');
       return {
         shown: shown?.what ?? 'progress',
         ms: shown?.ms,
-        heading: read(element?.querySelector('h1')),
+        heading: read(heading),
+        inSight: Boolean(heading) && inSight(heading),
         text: read(error?.parentElement ?? element?.querySelector('article') ?? element),
         alerts: [...document.querySelectorAll('[role=alert]')].map(read),
         images: images.length,

@@ -30,20 +30,29 @@ export class Traffic {
     this.done = [];
   }
 
-  /** Waits until nothing is asked for any more, and returns what then still is. */
+  /** Waits until nothing is asked for any more, and returns what then has no end. */
   async settled(within) {
     let timer;
     const late = new Promise(resolve => (timer = setTimeout(resolve, within)));
     const idle = new Promise(resolve => (this.#idle = resolve));
-    if (this.#open.size > 0) await Promise.race([idle, late]);
+    this.#look();
+    await Promise.race([idle, late]);
     clearTimeout(timer);
-    return [...this.#open.values()].map(request => ({ ...told(request), failed: 'pending' }));
+    return [...this.#open.values()].map(request =>
+      told(request.unread ? request : { ...request, failed: 'pending' }),
+    );
+  }
+
+  #look() {
+    if ([...this.#open.values()].every(({ unread }) => unread)) this.#idle();
   }
 
   #sent({ requestId, request, type, redirectResponse }) {
     // Pictures within the page are requests too, but nobody has to answer those.
     if (!request.url.startsWith('http')) return;
     if (redirectResponse) this.done.push(told({ ...this.#open.get(requestId), status: redirectResponse.status }));
+    // Not all that the page before has still asked for is told to have been given up.
+    else if (type === 'Document') this.#open.clear();
     const { url, method } = request;
     this.#open.set(requestId, { url, method, type, status: 0, bytes: 0, cached: false });
   }
@@ -53,7 +62,10 @@ export class Traffic {
     if (!request) return;
     request.cached ||= response.fromDiskCache;
     request.status ||= response.status;
-    request.overTheWire = hasExtraInfo;
+    request.overTheWire = hasExtraInfo && !request.cached;
+    // The reader looks at no more of such an answer, which then has no end before it is collected as garbage.
+    request.unread = request.type === 'Fetch' && response.status >= 400;
+    this.#look();
   }
 
   #heard({ requestId, statusCode }) {
@@ -78,7 +90,7 @@ export class Traffic {
     this.#open.delete(requestId);
     this.done.push(told({ ...request, status: this.#overTheWire.get(requestId) ?? request.status }));
     this.#overTheWire.delete(requestId);
-    if (this.#open.size === 0) this.#idle();
+    this.#look();
   }
 }
 

@@ -2,6 +2,8 @@
 //! installed as an operator installs it.
 
 mod answers;
+mod configuration;
+mod browser;
 mod keys;
 mod outages;
 mod publish;

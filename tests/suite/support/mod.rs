@@ -5,6 +5,7 @@ pub mod ailing;
 pub mod aws_cloud;
 pub mod azure;
 pub mod backstage;
+pub mod browser;
 pub mod bucket;
 pub mod entra;
 pub mod gcs;

@@ -64,11 +64,25 @@ impl Server {
     /// A Backstage backend with TechDocs in it, which reads these app-config files (see `tests/backstage/techdocs.mjs`).
     pub async fn techdocs(configs: &[&Path]) -> Self {
         let mut command = Command::new("node");
-        command.arg(tests().join("backstage/techdocs.mjs"));
+        command.arg(tests().join("backstage/techdocs.mjs")).env("NODE_NO_WARNINGS", "1");
         for config in configs {
             command.arg("--config").arg(config);
         }
         Self::spawn(command).await
+    }
+
+    /// A browser (see `tests/backstage/browser.mjs`).
+    pub async fn browser() -> Self {
+        let mut command = Command::new("node");
+        command.arg(tests().join("backstage/browser.mjs"));
+        Self::spawn(command).await
+    }
+
+    /// What Backstage says of these app-config files, each by itself: what is wrong with it, or null.
+    pub async fn problems_of(configs: &[&Path]) -> Value {
+        let mut command = Command::new("node");
+        command.arg(tests().join("backstage/check-config.mjs")).args(configs).env("NODE_NO_WARNINGS", "1");
+        Self::spawn(command).await.ready
     }
 
     /// moto's S3 and SNS, with a bucket that tells `endpoint` of its objects.

@@ -34,6 +34,8 @@ pub struct Plan<'a> {
     pub callboard: &'a str,
     /// Lines of the section `backend:`, likewise.
     pub backend: &'a str,
+    /// Sections of Backstage's own.
+    pub sections: &'a str,
     /// Another store than the publisher's.
     pub store: Option<Arc<dyn DocStore>>,
     /// Backstage asks Callboard itself and not the relay.
@@ -68,8 +70,14 @@ impl Stage {
 
     /// Another Callboard of the same configuration, which nobody asks yet.
     pub fn understudy(&self) -> Running {
+        self.understudy_told("")
+    }
+
+    /// The same, with more lines in the section `callboard:`.
+    pub fn understudy_told(&self, more: &str) -> Running {
         let own = format!("listen: {}\n", self.callboard.address);
-        curtain_up(&self.text.replace(&own, "listen: 127.0.0.1:0\n"), self.store.clone())
+        let text = self.text.replace(&own, "listen: 127.0.0.1:0\n");
+        curtain_up(&format!("{text}{more}"), self.store.clone())
     }
 
     /// Callboard ends, and starts again on the same port.
@@ -161,12 +169,13 @@ fn app_config(plan: &Plan<'_>, port: u16, relay: SocketAddr, folder: &TempDir) -
         Some(more) => format!("  callboard: {{ baseUrl: 'http://{asked}', {more} }}\n"),
         None => String::new(),
     };
-    let Plan { publisher, callboard, backend, .. } = plan;
+    let Plan { publisher, callboard, backend, sections, .. } = plan;
     format!(
         "backend:\n  baseUrl: http://127.0.0.1:{port}\n  listen: {{ host: 127.0.0.1, port: {port} }}\n{backend}\n\
          permission: {{ enabled: true }}\n\
          rig: {{ denied: [{SECRET}], log: '{log}' }}\n\
          catalog: {{ locations: [{{ type: file, target: '{catalog}' }}] }}\n\
+         {sections}\n\
          techdocs:\n  builder: external\n  publisher: {publisher}\n{module}\
          callboard:\n  listen: {listen}\n  admin: {{ listen: '127.0.0.1:0' }}\n  \
          telemetry: {{ accessLog: false }}\n{callboard}\n"
