@@ -107,12 +107,14 @@ class Visit implements Outcome {
   }
 
   unreachable(): boolean {
-    if (!this.original) {
+    const { original, req, res, next } = this;
+    if (!original) {
       return false;
     }
     this.parts.detour?.take();
-    const { req, res, next } = this;
-    Promise.resolve(this.original(req, res, next)).catch(next);
+    Promise.resolve()
+      .then(() => original(req, res, next))
+      .catch(next);
     return true;
   }
 

@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel';
 import { sendVerdict } from './answers';
 import type { Callboard } from './callboard';
 import { Exchange, Outgoing, Unreachable } from './exchange';
@@ -16,9 +17,13 @@ const REQUEST_HEADERS = [
   'if-unmodified-since',
   'if-range',
   'range',
-  'traceparent',
-  'tracestate',
 ];
+
+/** Which trace the request belongs to. */
+const TRACE_HEADERS = ['traceparent', 'tracestate'];
+
+/** Whoever traces this process (OpenTelemetry) adds the trace to each request itself. */
+const tracers = channel('undici:request:create');
 
 /** What of Callboard's answer the reader gets to see; everything else is about the connection. */
 const ANSWER_HEADERS = new Map(
@@ -47,14 +52,20 @@ const MAX_ERROR_BYTES = 16 * 1024;
 /** The headers of a reader's request, for Callboard. */
 export function requestHeaders(req: Request, token: string): string[] {
   const headers = token ? ['authorization', `Bearer ${token}`] : [];
-  const given = req.headers;
-  for (const name of REQUEST_HEADERS) {
-    const value = given[name];
+  pass(req, REQUEST_HEADERS, headers);
+  if (!tracers.hasSubscribers) {
+    pass(req, TRACE_HEADERS, headers);
+  }
+  return headers;
+}
+
+function pass(req: Request, names: string[], headers: string[]): void {
+  for (const name of names) {
+    const value = req.headers[name];
     if (typeof value === 'string') {
       headers.push(name, value);
     }
   }
-  return headers;
 }
 
 /** What a delivery can't decide by itself. */

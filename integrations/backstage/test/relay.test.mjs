@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import {
@@ -85,6 +86,21 @@ test("conditions, ranges, encodings and the trace are passed on, and nothing tha
   assert.equal(host, `127.0.0.1:${callboard.port}`);
   assert.equal(connection, 'keep-alive');
   assert.equal(claimsOf(callboard.requests[0]).aud, 'callboard');
+});
+
+test('where this process is traced, the tracer says which trace it is', async t => {
+  const callboard = await scriptedCallboard(t);
+  const { docs } = await backend(t, { baseUrl: callboard.url });
+  const own = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const trace = ({ request }) => request.addHeader('traceparent', own);
+  subscribe('undici:request:create', trace);
+  t.after(() => unsubscribe('undici:request:create', trace));
+  await read(docs + PAGE, {
+    headers: {
+      traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+    },
+  });
+  assert.equal(callboard.requests[0].headers.traceparent, own);
 });
 
 test('304, 206, 412 and 416 are passed on with what belongs to them', async t => {
