@@ -1,7 +1,7 @@
 // One release of Backstage with the Callboard module in it; see releases.sh.
 //
 //   node releases.mjs describe <folder> <sqlite>   writes package.json from manifest.json
-//   node releases.mjs without <folder> <package>   forgets a version that the registry lacks
+//   node releases.mjs without <folder> <package>   does without a version that the registry lacks
 //   node releases.mjs try                          starts it here with a Callboard, in each of WAYS
 //   node releases.mjs once <way>                   starts it once, and reads as a reader does
 //
@@ -21,16 +21,13 @@ const MODULE = '@callboard/backstage-plugin-techdocs-backend-module-callboard';
 /** What `techdocs.callboard` may say. */
 const WAYS = { plain: {}, obo: { onBehalfOfUser: true }, fallback: { fallback: true } };
 
-/** What is installed by name; the rest of a release comes along. */
-const PACKAGES = [
-  'backend-defaults',
-  'backend-plugin-api',
-  'plugin-auth-backend',
-  'plugin-auth-backend-module-guest-provider',
-  'plugin-catalog-backend',
-  'plugin-techdocs-backend',
-  'plugin-techdocs-node',
-].map(name => `@backstage/${name}`);
+const named = name => `@backstage/${name}`;
+
+/** What the module meets: without the release's own, the release is not tried. */
+const MET = ['backend-defaults', 'backend-plugin-api', 'plugin-techdocs-backend', 'plugin-techdocs-node'].map(named);
+
+/** What stands around it. The rest of a release comes along. */
+const AROUND = ['plugin-auth-backend', 'plugin-auth-backend-module-guest-provider', 'plugin-catalog-backend'].map(named);
 
 function describe(folder, sqlite) {
   const { releaseVersion, packages } = JSON.parse(read(folder, 'manifest.json'));
@@ -38,7 +35,7 @@ function describe(folder, sqlite) {
   // As sqlite/index.cjs has it, and under that name at once.
   const { libsql } = JSON.parse(read(sqlite, 'package.json')).dependencies;
   const dependencies = { 'better-sqlite3': `npm:libsql@${libsql}` };
-  for (const name of PACKAGES) {
+  for (const name of [...MET, ...AROUND]) {
     dependencies[name] = versions[name];
     delete versions[name];
   }
@@ -55,10 +52,13 @@ function describe(folder, sqlite) {
 function without(folder, missing) {
   const description = JSON.parse(read(folder, 'package.json'));
   const name = missing.slice(0, missing.lastIndexOf('@'));
-  if (!(name in description.overrides)) {
+  if (AROUND.includes(name) && !description.dependencies[name].startsWith('^')) {
+    description.dependencies[name] = `^${description.dependencies[name]}`;
+  } else if (name in description.overrides) {
+    delete description.overrides[name];
+  } else {
     process.exit(1);
   }
-  delete description.overrides[name];
   write(folder, description);
 }
 
