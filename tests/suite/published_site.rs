@@ -278,8 +278,11 @@ async fn a_refused_credential_or_a_missing_bucket_is_no_absent_page() {
         let answer = client.get(url).bearer_auth(&token).send().await.unwrap();
         assert!(matches!(answer.status().as_u16(), 502 | 503), "{part}: {}", answer.status());
         assert!(!answer.text().await.unwrap().contains("AccessDenied"));
-        let ready = format!("http://{}/.backstage/health/v1/readiness", callboard.address);
-        assert_eq!(client.get(ready).send().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        // S3 says of a bucket that is not ours to read no more than that, and some object in it might be.
+        if part != "/bucket" {
+            let ready = format!("http://{}/.backstage/health/v1/readiness", callboard.address);
+            assert_eq!(client.get(ready).send().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
         callboard.stop().await;
     }
 }
