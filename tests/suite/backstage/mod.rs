@@ -2,8 +2,8 @@
 //! installed as an operator installs it.
 
 mod answers;
-mod configuration;
 mod browser;
+mod configuration;
 mod keys;
 mod outages;
 mod publish;
