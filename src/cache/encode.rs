@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::compress::compress;
@@ -66,6 +67,8 @@ impl DocCache {
     }
 
     fn ask_for_variant(self: &Arc<Self>, key: &StorageKey, coding: Coding) {
+        // Elsewhere nobody could work on it.
+        let Ok(runtime) = Handle::try_current() else { return };
         let mut waiting = self.encoding.waiting();
         if waiting.documents.contains(key) {
             return;
@@ -78,7 +81,7 @@ impl DocCache {
         waiting.queue.push_back((key.clone(), coding));
         if !std::mem::replace(&mut waiting.is_worked_off, true) {
             drop(waiting);
-            tokio::spawn(Shift { cache: Arc::clone(self), is_over: false }.work());
+            runtime.spawn(Shift { cache: Arc::clone(self), is_over: false }.work());
         }
     }
 

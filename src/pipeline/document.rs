@@ -89,48 +89,33 @@ impl Documents {
         if class == RouteClass::Metadata && entry.broken_metadata {
             return Err(Rejection::BrokenMetadata);
         }
-        let is_get = context.method() == Method::GET;
-        let varies = self.cache.varies(entry);
-        // Parts are sent of the bytes as they are in storage, and of nothing else.
-        let accepted = if varies && !(is_get && context.headers().contains_key(RANGE)) {
-            Accepted::of(context.headers())
-        } else {
-            Accepted::IDENTITY
-        };
-        let leaving = |coding| Leaving { found, coding, varies };
+        let leaving = Leaving { found, coding: Coding::Identity, varies: self.cache.varies(entry) };
+        let codings = accepted(context, leaving);
         let validators =
-            Validators { etag: entry.meta.etag.as_ref(), codings: accepted, last_modified: entry.meta.last_modified };
+            Validators { etag: entry.meta.etag.as_ref(), codings, last_modified: entry.meta.last_modified };
         match conditional::evaluate(context.headers(), validators) {
             Verdict::Proceed => {}
             Verdict::NotModified(known) => {
-                let chosen = || self.cache.variant(key, entry, accepted).map_or(Coding::Identity, |(coding, _)| coding);
-                return Ok(self.not_modified(leaving(known.unwrap_or_else(chosen))));
+                let chosen = || self.cache.variant(key, entry, codings).map_or(Coding::Identity, |(coding, _)| coding);
+                return Ok(self.not_modified(Leaving { coding: known.unwrap_or_else(chosen), ..leaving }));
             }
             Verdict::PreconditionFailed => return Err(Rejection::PreconditionFailed),
         }
         let length = entry.meta.size;
-        // A range is defined for GET alone (RFC 9110 §14.2).
-        let selection = if is_get && conditional::range_applies(context.headers(), validators) {
+        let selection = if is_get(context) && conditional::range_applies(context.headers(), validators) {
             range::select(context.headers(), length)
         } else {
             range::Selection::Whole
         };
         match selection {
-            range::Selection::Whole => {
-                if let Some((coding, bytes)) = self.cache.variant(key, entry, accepted) {
-                    let body = if is_get { Body::whole(Content::shared(bytes)) } else { Body::empty() };
-                    return Ok(self.whole(leaving(coding), body, bytes.len() as u64));
-                }
-                let body = if is_get { self.part(key, entry, None).await? } else { Body::empty() };
-                Ok(self.whole(leaving(Coding::Identity), body, length))
-            }
+            range::Selection::Whole => self.whole(context, key, leaving, codings).await,
             range::Selection::Unsatisfiable => Err(Rejection::RangeNotSatisfiable { length }),
             range::Selection::Parts(parts) => match parts.as_slice() {
                 [part] => {
                     let body = self.part(key, entry, Some(part.clone())).await?;
-                    Ok(self.single_part(leaving(Coding::Identity), part, body))
+                    Ok(self.single_part(leaving, part, body))
                 }
-                _ => self.several_parts(key, leaving(Coding::Identity), parts).await,
+                _ => self.several_parts(key, leaving, parts).await,
             },
         }
     }
@@ -142,16 +127,34 @@ impl Documents {
         response
     }
 
-    fn whole(&self, leaving: Leaving<'_>, body: Body, length: u64) -> Response<Body> {
+    /// All of a document, in the coding that its reader would rather have than any other that there is.
+    async fn whole(
+        &self,
+        context: &Context,
+        key: &StorageKey,
+        leaving: Leaving<'_>,
+        codings: Accepted,
+    ) -> Result<Response<Body>, Rejection> {
+        let entry = &leaving.found.entry;
+        let variant = self.cache.variant(key, entry, codings);
+        let (coding, length) = match variant {
+            Some((coding, bytes)) => (coding, bytes.len() as u64),
+            None => (Coding::Identity, entry.meta.size),
+        };
+        let body = match variant {
+            _ if !is_get(context) => Body::empty(),
+            Some((_, bytes)) => Body::whole(Content::shared(bytes)),
+            None => self.part(key, entry, None).await?,
+        };
         let mut response = Response::new(body);
         let headers = response.headers_mut();
-        self.describe(headers, leaving);
-        headers.insert(CONTENT_TYPE, leaving.found.entry.content_type.clone());
+        self.describe(headers, Leaving { coding, ..leaving });
+        headers.insert(CONTENT_TYPE, entry.content_type.clone());
         headers.insert(CONTENT_LENGTH, value::number(length));
-        if let Some(coding) = leaving.coding.header() {
+        if let Some(coding) = coding.header() {
             headers.insert(CONTENT_ENCODING, coding);
         }
-        response
+        Ok(response)
     }
 
     fn single_part(&self, leaving: Leaving<'_>, part: &Range<u64>, body: Body) -> Response<Body> {
@@ -250,6 +253,17 @@ impl Documents {
         });
         Body::stream(parts.try_flatten().chain(stream::iter([Ok(tail)])).boxed(), length)
     }
+}
+
+/// A range is defined for GET alone (RFC 9110 §14.2).
+fn is_get(context: &Context) -> bool {
+    context.method() == Method::GET
+}
+
+/// In which codings a document may leave. Parts are of its bytes as they are in storage, and of nothing else.
+fn accepted(context: &Context, leaving: Leaving<'_>) -> Accepted {
+    let asks_for_parts = is_get(context) && context.headers().contains_key(RANGE);
+    if leaving.varies && !asks_for_parts { Accepted::of(context.headers()) } else { Accepted::IDENTITY }
 }
 
 /// Several parts of a document in memory, with the lines between them.

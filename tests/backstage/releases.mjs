@@ -1,14 +1,15 @@
 // One release of Backstage with the Callboard module in it; see releases.sh.
 //
 //   node releases.mjs describe <folder> <sqlite>   writes package.json from manifest.json
-//   node releases.mjs without <folder> <package>   forgets a version that the registry lacks
-//   node releases.mjs try                          starts it here, with a Callboard, and reads a page
+//   node releases.mjs without <folder> <package>   does without a version that the registry lacks
+//   node releases.mjs try                          starts it here with a Callboard, in each of WAYS
+//   node releases.mjs once <way>                   starts it once, and reads as a reader does
 //
 // What it starts is as small as TechDocs allows: catalog, auth with the guest
 // provider, techdocs. It uses what every release since 1.30 has.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn, spawnSync } from 'node:child_process';
+import { once as event } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { createRequire } from 'node:module';
@@ -17,16 +18,16 @@ import { join } from 'node:path';
 
 const MODULE = '@callboard/backstage-plugin-techdocs-backend-module-callboard';
 
-/** What is installed by name; the rest of a release comes along. */
-const PACKAGES = [
-  'backend-defaults',
-  'backend-plugin-api',
-  'plugin-auth-backend',
-  'plugin-auth-backend-module-guest-provider',
-  'plugin-catalog-backend',
-  'plugin-techdocs-backend',
-  'plugin-techdocs-node',
-].map(name => `@backstage/${name}`);
+/** What `techdocs.callboard` may say. */
+const WAYS = { plain: {}, obo: { onBehalfOfUser: true }, fallback: { fallback: true } };
+
+const named = name => `@backstage/${name}`;
+
+/** What the module meets: without the release's own, the release is not tried. */
+const MET = ['backend-defaults', 'backend-plugin-api', 'plugin-techdocs-backend', 'plugin-techdocs-node'].map(named);
+
+/** What stands around it. The rest of a release comes along. */
+const AROUND = ['plugin-auth-backend', 'plugin-auth-backend-module-guest-provider', 'plugin-catalog-backend'].map(named);
 
 function describe(folder, sqlite) {
   const { releaseVersion, packages } = JSON.parse(read(folder, 'manifest.json'));
@@ -34,7 +35,7 @@ function describe(folder, sqlite) {
   // As sqlite/index.cjs has it, and under that name at once.
   const { libsql } = JSON.parse(read(sqlite, 'package.json')).dependencies;
   const dependencies = { 'better-sqlite3': `npm:libsql@${libsql}` };
-  for (const name of PACKAGES) {
+  for (const name of [...MET, ...AROUND]) {
     dependencies[name] = versions[name];
     delete versions[name];
   }
@@ -51,10 +52,13 @@ function describe(folder, sqlite) {
 function without(folder, missing) {
   const description = JSON.parse(read(folder, 'package.json'));
   const name = missing.slice(0, missing.lastIndexOf('@'));
-  if (!(name in description.overrides)) {
+  if (AROUND.includes(name) && !description.dependencies[name].startsWith('^')) {
+    description.dependencies[name] = `^${description.dependencies[name]}`;
+  } else if (name in description.overrides) {
+    delete description.overrides[name];
+  } else {
     process.exit(1);
   }
-  delete description.overrides[name];
   write(folder, description);
 }
 
@@ -65,15 +69,15 @@ const write = (folder, description) =>
 async function freePort() {
   const server = createServer();
   server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  await event(server, 'listening');
   const { port } = server.address();
   server.close();
-  await once(server, 'close');
+  await event(server, 'close');
   return port;
 }
 
 /** A site, the catalog that knows it, and the configuration of both programs. */
-async function prepare() {
+async function prepare(way) {
   const folder = mkdtempSync(join(tmpdir(), 'callboard-release-'));
   const site = join(folder, 'sites/default/component/shop');
   mkdirSync(site, { recursive: true });
@@ -99,7 +103,7 @@ async function prepare() {
     techdocs: {
       builder: 'external',
       publisher: { type: 'local', local: { publishDirectory: join(folder, 'sites') } },
-      callboard: { baseUrl: `http://127.0.0.1:${callboard}`, timeout: 5000 },
+      callboard: { baseUrl: `http://127.0.0.1:${callboard}`, timeout: 5000, ...WAYS[way] },
     },
     callboard: {
       listen: `127.0.0.1:${callboard}`,
@@ -138,7 +142,7 @@ async function startBackend(config) {
 }
 
 /** Everything that a reader does, and what came of it: nothing where it is as it should be. */
-async function* differences(base, stopCallboard) {
+async function* differences(way, base, stopCallboard) {
   const session = await until(`${base}/api/auth/guest/refresh`, {}, answer => answer.ok);
   const { token } = (await session.json()).backstageIdentity;
   const bearer = { Authorization: `Bearer ${token}` };
@@ -191,29 +195,41 @@ async function* differences(base, stopCallboard) {
   }
   await stopCallboard();
   const down = await get(page, bearer);
-  if (down.status < 500 || !down.text.includes('Callboard')) {
+  const told = down.status >= 500 && down.text.includes('Callboard');
+  const shown = down.status === 200 && down.text === '<h1>Shop</h1>';
+  if (way === 'fallback' ? !shown : !told) {
     yield `page while Callboard is down: ${down.status} ${down.text}`;
   }
 }
 
-async function tryHere() {
-  const { folder, base, callboard } = await prepare();
+async function once(way) {
+  const { folder, base, callboard } = await prepare(way);
   const config = join(folder, 'app-config.yaml');
   const proxy = spawn(process.env.CALLBOARD, ['--config', config], { stdio: ['ignore', 'ignore', 'inherit'] });
-  const ended = once(proxy, 'exit');
-  const stop = () => proxy.kill() && ended;
+  const ended = event(proxy, 'exit');
   process.on('exit', () => proxy.kill());
   await until(`${callboard}/.backstage/health/v1/readiness`, {}, answer => answer.ok);
   // Its log goes where it may, and what came of it alone to stdout.
-  const say = console.log;
+  const say = process.stdout.write.bind(process.stdout);
   process.stdout.write = process.stderr.write.bind(process.stderr);
   await startBackend(config);
   const found = [];
-  for await (const difference of differences(base, stop)) {
-    found.push(difference.replaceAll(/\s+/g, ' ').slice(0, 300));
+  for await (const difference of differences(way, base, () => proxy.kill() && ended)) {
+    found.push(`${way}: ${difference.replaceAll(/\s+/g, ' ').slice(0, 300)}`);
   }
   rmSync(folder, { recursive: true });
-  return { say, found };
+  say(found.join('; '), () => process.exit(found.length > 0 ? 1 : 0));
+}
+
+/** How many of its packages are there as the release has them. */
+function asReleased() {
+  const { packages } = JSON.parse(read('.', 'manifest.json'));
+  const versions = new Map(packages.map(({ name, version }) => [name, version]));
+  const installed = Object.entries(JSON.parse(read('node_modules', '.package-lock.json')).packages)
+    .map(([path, { version }]) => [path.split('node_modules/').at(-1), version])
+    .filter(([name]) => versions.has(name));
+  const same = installed.filter(([name, version]) => versions.get(name) === version);
+  return `${same.length} of ${installed.length} packages as released`;
 }
 
 const [task, ...rest] = process.argv.slice(2);
@@ -221,8 +237,18 @@ if (task === 'describe') {
   describe(...rest);
 } else if (task === 'without') {
   without(...rest);
+} else if (task === 'once') {
+  await once(...rest);
 } else {
-  const write = process.stdout.write.bind(process.stdout);
-  const { found } = await tryHere();
-  write(`${found.join('; ') || 'ok'}\n`, () => process.exit(found.length > 0 ? 1 : 0));
+  const found = [];
+  for (const way of Object.keys(WAYS)) {
+    const { status, stdout } = spawnSync(process.execPath, [process.argv[1], 'once', way], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    if (status !== 0) {
+      found.push(stdout.toString() || `${way}: did not start`);
+    }
+  }
+  console.log(`${found.join('; ') || `ok (${Object.keys(WAYS).join(', ')})`}; ${asReleased()}`);
+  process.exitCode = found.length > 0 ? 1 : 0;
 }

@@ -29,7 +29,7 @@ pack_module() {
   rm -rf "$work/module"
   mkdir -p "$work/module"
   tar -C "$module" --exclude=node_modules --exclude=dist -c . | tar -C "$work/module" -x
-  (cd "$work/module" && npm ci --loglevel=error && npm run --silent build && npm pack --silent >/dev/null)
+  (cd "$work/module" && npm ci --silent && npm run --silent build && npm pack --silent >/dev/null)
   mv "$work"/module/*.tgz "$work/module.tgz"
 }
 
@@ -40,7 +40,7 @@ install() {
   local folder=$1 log=$1/install.log missing
   while ! npm install --prefix "$folder" --legacy-peer-deps --ignore-scripts --no-audit --no-fund --loglevel=error >"$log" 2>&1; do
     missing=$(sed -n 's/.*No matching version found for \(@\?[^@ ]*@[^ ]*[^. ]\)\.\?$/\1/p' "$log" | head -n 1)
-    [ -n "$missing" ] && node "$here/releases.mjs" without "$folder" "$missing" || return 1
+    [ -n "$missing" ] && say "the registry has no $missing" && node "$here/releases.mjs" without "$folder" "$missing" || return 1
   done
 }
 
@@ -51,14 +51,14 @@ try() {
     say "installing $release"
     manifest "$release" >"$folder/manifest.json" || { echo "no manifest"; return; }
     node "$here/releases.mjs" describe "$folder" "$here/sqlite"
-    install "$folder" || { echo "does not install: $(grep -m1 -E 'No matching|ERESOLVE|error' "$folder/install.log")"; return; }
+    install "$folder" || { echo "does not install: $(grep -m1 -E 'No matching' "$folder/install.log" || head -n 1 "$folder/install.log")"; return; }
   fi
   # The module last, as its user adds it: what it needs comes as the release has it, where that fits.
   say "trying $release"
   npm install --prefix "$folder" --no-save --legacy-peer-deps --ignore-scripts --no-audit --no-fund --loglevel=error \
     "$work/module.tgz" >"$folder/module.log" 2>&1 || { echo "the module does not install: $(tail -n 3 "$folder/module.log" | head -n 1)"; return; }
   cp "$here/releases.mjs" "$folder/"
-  (cd "$folder" && CALLBOARD="$root/target/debug/callboard" timeout 180 node releases.mjs try 2>"$folder/try.log") ||
+  (cd "$folder" && CALLBOARD="$root/target/debug/callboard" timeout 300 node releases.mjs try 2>"$folder/try.log") ||
     echo "FAILED: see $folder/try.log"
 }
 
@@ -67,5 +67,5 @@ cargo build --quiet --manifest-path "$root/Cargo.toml"
 mkdir -p "$work"
 pack_module
 for release in "$@"; do
-  printf '%s\t%s\n' "$release" "$(try "$release" | tail -n 1)"
+  printf '%s\t%s\n' "$release" "$(try "$release" | paste -sd ' ')"
 done

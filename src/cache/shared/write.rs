@@ -21,12 +21,13 @@ use crate::telemetry::SharedWrite;
 /// How long the pieces of a document stay that nobody finishes.
 const DRAFT_EXPIRES_AFTER: Duration = Duration::from_secs(60);
 
-/// Confirms a document if it is the version that it should be: 1. Another version: 0. Nothing: -1.
+/// Confirms a document if it is the version that it should be, and keeps its variants as long: 1. Another version: 0.
+/// Nothing: -1.
 const RENEW: &str = "local held = redis.call('HGET', KEYS[1], ARGV[1]) \
     if not held then return -1 end \
     if held ~= ARGV[2] then return 0 end \
     redis.call('HSET', KEYS[1], ARGV[3], ARGV[4]) \
-    redis.call('PEXPIRE', KEYS[1], ARGV[5]) \
+    for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[5]) end \
     return 1";
 
 /// Removes what was judged, but not what was written since.
@@ -177,7 +178,7 @@ impl Core {
             }
             Work::Keep { name, value, ttl } => self.keep(&name, &value, ttl).await,
             Work::Release { key, token } => {
-                self.script::<i64>(RELEASE, &self.names.lease(&key), &[token.as_bytes()]).await.map(|_| None)
+                self.script::<i64>(RELEASE, &[self.names.lease(&key)], &[token.as_bytes()]).await.map(|_| None)
             }
             Work::Tell { .. } => Ok(None),
         }
@@ -192,9 +193,9 @@ impl Core {
     ) -> Written {
         let sealed = confirmation.seal(&self.seal, key, &meta);
         let expiry = millis(self.expire_after).to_string();
-        let (identity, name) = (identity(&meta), self.names.document(key));
+        let (identity, names) = (identity(&meta), self.names_of(key));
         let arguments = [IDENTITY.as_bytes(), &identity, CONFIRMATION.as_bytes(), &sealed, expiry.as_bytes()];
-        match (self.script::<i64>(RENEW, &name, &arguments).await?, body) {
+        match (self.script::<i64>(RENEW, &names, &arguments).await?, body) {
             (1, _) => Ok(Some(SharedWrite::Renewed)),
             (-1, Some(body)) => self.store(key, meta, body, confirmation).await,
             _ => Ok(Some(SharedWrite::Outdated)),
@@ -286,18 +287,20 @@ impl Core {
     }
 
     async fn discard(&self, script: &str, name: &str, arguments: &[&[u8]]) -> Written {
-        let removed: i64 = self.script(script, name, arguments).await?;
+        let removed: i64 = self.script(script, &[name], arguments).await?;
         Ok((removed > 0).then_some(SharedWrite::Removed))
     }
 
     async fn remove_with_variants(&self, key: &StorageKey) -> Result<(), Failure> {
         let mut commands = pipe();
-        let command = commands.cmd("DEL").arg(self.names.document(key));
-        for coding in Coding::COMPRESSING {
-            command.arg(self.names.variant(key, coding));
-        }
-        command.ignore();
+        commands.cmd("DEL").arg(self.names_of(key)).ignore();
         self.run(&commands).await
+    }
+
+    /// A document's name, and those of its variants.
+    fn names_of(&self, key: &StorageKey) -> Vec<String> {
+        let variants = Coding::COMPRESSING.map(|coding| self.names.variant(key, coding));
+        std::iter::once(self.names.document(key)).chain(variants).collect()
     }
 
     pub(super) async fn remove(&self, name: &str) -> Result<(), Failure> {
@@ -306,11 +309,20 @@ impl Core {
         self.run(&commands).await
     }
 
-    /// Runs a script on one key. Its text is sent each time: Redis knows it by its hash, and none has to be loaded
-    /// again after a failover.
-    async fn script<T: FromRedisValue>(&self, script: &str, name: &str, arguments: &[&[u8]]) -> Result<T, Failure> {
+    /// Runs a script on the keys of one document. Its text is sent each time: Redis knows it by its hash, and none has to
+    /// be loaded again after a failover.
+    async fn script<T: FromRedisValue>(
+        &self,
+        script: &str,
+        names: &[impl AsRef<str>],
+        arguments: &[&[u8]],
+    ) -> Result<T, Failure> {
         let mut commands = pipe();
-        commands.cmd("EVAL").arg(script).arg(1).arg(name).arg(arguments);
+        let command = commands.cmd("EVAL").arg(script).arg(names.len());
+        for name in names {
+            command.arg(name.as_ref());
+        }
+        command.arg(arguments);
         self.run::<(T,)>(&commands).await.map(|(value,)| value)
     }
 

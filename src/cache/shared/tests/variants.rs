@@ -78,6 +78,21 @@ async fn one_that_was_moved_changed_or_grown_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_document_that_is_confirmed_keeps_its_variants_as_long() {
+    let rig = Rig::start();
+    let document = text(1000);
+    rig.store("a.html", "a", &document).await;
+    rig.store_variant(&of("a.html", Coding::Br, &document), &noise(100)).await;
+    let name = variant_name("a.html", Coding::Br);
+    let _: i64 = rig.server.ask(cmd("PEXPIRE").arg(&name).arg(100_000)).await;
+    rig.shared.renew(&key("a.html"), meta("a", &document), None, confirmed(2));
+    rig.written().await;
+    let ttl: i64 = rig.server.ask(cmd("PTTL").arg(&name)).await;
+    assert!((500_000..=600_000).contains(&ttl), "{ttl}");
+    rig.counted(r#"writes_total{result="renewed"} 1"#);
+}
+
+#[tokio::test]
 async fn variants_go_with_their_document() {
     let rig = Rig::start();
     rig.store("a.html", "a", &text(1000)).await;
