@@ -42,8 +42,10 @@ async fn a_backend_that_starts_again_with_new_keys_reads_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_rotate_and_replicas_have_keys_of_their_own() {
     let (site, database) = (site(), TempDir::new().unwrap());
+    // Keys are shared, in a database for each plugin. Both writing to one catalog is more than SQLite is for.
     let backend = format!(
-        "  database: {{ client: better-sqlite3, connection: {{ directory: '{}' }} }}",
+        "  database: {{ client: better-sqlite3, connection: {{ directory: '{}' }}, \
+         plugin: {{ catalog: {{ connection: ':memory:' }} }} }}",
         database.path().display()
     );
     let publisher = local_publisher(site.path());

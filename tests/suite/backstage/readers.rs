@@ -34,9 +34,9 @@ fn store() -> Arc<Scripted> {
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_are_known_by_name_and_may_leave_or_take_their_time() {
     let store = store();
-    // Only the guest may read: a plugin by itself may not.
-    let callboard = "  auth: { users: true, allow: ['user:development/guest'] }";
-    let module = Some("onBehalfOfUser: true");
+    // Only the guest may read: a plugin by itself may not. Nobody gives up before the test does.
+    let callboard = "  auth: { users: true, allow: ['user:development/guest'] }\n  storage: { timeout: 2m }";
+    let module = Some("onBehalfOfUser: true, timeout: { minutes: 2 }");
     let publisher = "{ type: local, local: { publishDirectory: '.' } }".to_owned();
     let plan = Plan { publisher, module, callboard, store: Some(store.clone()), ..Plan::default() };
     let stage = Stage::set(plan).await;
