@@ -79,12 +79,10 @@ fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         println!("Nothing measured: run it with `cargo bench --bench backstage`.");
         return Ok(());
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let table = match arguments.what {
-        What::Requests => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(requests::measure(arguments))?
-        }
-        What::Readers => readers::measure(arguments)?,
+        What::Requests => runtime.block_on(requests::measure(arguments))?,
+        What::Readers => runtime.block_on(readers::measure(arguments))?,
     };
     println!("\n{table}");
     Ok(())

@@ -37,7 +37,7 @@ struct Visits {
 }
 
 /// Sends visitors to all backends in turn; the table.
-pub(crate) fn measure(arguments: &Arguments) -> anyhow::Result<String> {
+pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<String> {
     let folder = bucket()?;
     let catalog = folder.path().join("catalog.yaml");
     std::fs::write(&catalog, ENTITY)?;
@@ -48,14 +48,14 @@ pub(crate) fn measure(arguments: &Arguments) -> anyhow::Result<String> {
          |---|---|---|---:|---:|---:|\n",
     );
     for (name, round_trip) in [("near", Duration::ZERO), ("100 ms away", FAR)] {
-        for visits in rounds(name, round_trip, folder.path(), &catalog, count)? {
+        for visits in rounds(name, round_trip, folder.path(), &catalog, count).await? {
             write_rows(&mut table, name, &visits)?;
         }
     }
     Ok(table)
 }
 
-fn rounds(
+async fn rounds(
     name: &str,
     round_trip: Duration,
     folder: &Path,
@@ -70,7 +70,7 @@ fn rounds(
     let mut backends = Vec::new();
     for source in Source::ALL {
         let steps = [Step::Open, Step::FirstVisit, Step::Revisit].map(|step| (step, Vec::new()));
-        backends.push((TechDocs::start(source, around)?, Visits { source, steps }));
+        backends.push((TechDocs::start(source, around).await?, Visits { source, steps }));
     }
     for round in 0..=count {
         for (backend, visits) in &mut backends {

@@ -14,7 +14,7 @@ use crate::redis::Redis;
 use crate::s3::S3;
 use crate::stats::{median, sorted};
 use crate::techdocs::{SITES, Source, Surroundings, TechDocs, bucket};
-use crate::wrk::{CONNECTIONS, Headers, Wrk};
+use crate::wrk::{CONNECTIONS, Wrk};
 
 /// Where the site is, at each backend, as often as there are encodings: techdocs-backend's own cache gives to all what the
 /// first reader of a file has accepted.
@@ -90,37 +90,41 @@ pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<String> {
     let around = Surroundings { s3: &s3.endpoint(), redis: redis.address(), more: &json!({}) };
     let mut backends = Vec::new();
     for source in Source::ALL {
-        let backend = TechDocs::start(source, around)?;
-        eprintln!("{source} is process {}", backend.server.pid());
-        backends.push((backend.token().await?, backend));
+        backends.push(TechDocs::start(source, around).await?);
     }
     let count = arguments.rounds.unwrap_or(5);
     let mut table = head(count, arguments.seconds);
     for work in WORK {
         if arguments.filter.as_ref().is_none_or(|filter| work.name.contains(filter.as_str())) {
-            write_rows(&mut table, work, &rounds(work, &backends, &wrk, count).await?)?;
+            write_rows(&mut table, work, &rounds(work, &mut backends, around, &wrk, count).await?)?;
         }
     }
     Ok(table)
 }
 
-async fn rounds(work: Work, backends: &[(String, TechDocs)], wrk: &Wrk, count: usize) -> anyhow::Result<Vec<Measured>> {
-    let mut headers = Vec::new();
+async fn rounds(
+    work: Work,
+    backends: &mut [TechDocs],
+    around: Surroundings<'_>,
+    wrk: &Wrk,
+    count: usize,
+) -> anyhow::Result<Vec<Measured>> {
     let mut measured = Vec::new();
-    for (token, backend) in backends {
-        let these = vec![
-            ("Authorization".to_owned(), format!("Bearer {token}")),
-            ("Accept-Encoding".to_owned(), work.encoding.to_owned()),
-        ];
-        until_warm(work, backend, token).await?;
-        load(work, backend, &these, wrk, WARM_UP_SECONDS)?;
-        headers.push(these);
+    for backend in &*backends {
+        until_warm(work, backend).await?;
+        load(work, backend, wrk, WARM_UP_SECONDS)?;
         measured.push(Measured { source: backend.source, figures: Vec::new() });
     }
     for count in 1..=count {
-        for (((_, backend), headers), measured) in backends.iter().zip(&headers).zip(&mut measured) {
+        for (backend, measured) in backends.iter_mut().zip(&mut measured) {
+            if work.is_large && backend.source == Source::S3 {
+                // Its client never gets a connection back whose reader left in the middle, as those do when a load ends, and
+                // has 50 of them.
+                *backend = TechDocs::start(Source::S3, around).await?;
+                load(PAGE, backend, wrk, WARM_UP_SECONDS)?;
+            }
             let seconds = if work.is_large { wrk.seconds * LONGER_IF_LARGE } else { wrk.seconds };
-            let figure = load(work, backend, headers, wrk, seconds)?;
+            let figure = load(work, backend, wrk, seconds)?;
             let is_enough = figure.rate * seconds as f64 >= CONNECTIONS as f64;
             ensure!(is_enough, "{} answers {:.1} times a second: load it longer", backend.source, figure.rate);
             eprintln!("  {count}: {}, {}: {:.3} s", work.name, backend.source, figure.seconds);
@@ -131,15 +135,17 @@ async fn rounds(work: Work, backends: &[(String, TechDocs)], wrk: &Wrk, count: u
 }
 
 /// Reads until the answer has the encoding that was asked for: Callboard makes it behind its first answer.
-async fn until_warm(work: Work, backend: &TechDocs, token: &str) -> anyhow::Result<()> {
+async fn until_warm(work: Work, backend: &TechDocs) -> anyhow::Result<()> {
     let url = format!("http://{}{SITES}/{}/{}", backend.server.address, work.site, work.file);
     let client = reqwest::Client::new();
     let wanted = (work.encoding != "identity").then_some(work.encoding);
     for _ in 0..100 {
-        let request = client.get(&url).bearer_auth(token).header(ACCEPT_ENCODING, work.encoding);
+        let request = client.get(&url).bearer_auth(&backend.token).header(ACCEPT_ENCODING, work.encoding);
         let answer = request.send().await?.error_for_status()?;
-        let encoding = answer.headers().get(CONTENT_ENCODING).map(|value| value.to_str()).transpose()?;
-        if encoding == wanted {
+        let encoding =
+            answer.headers().get(CONTENT_ENCODING).map(|value| value.to_str().map(str::to_owned)).transpose()?;
+        answer.bytes().await?;
+        if encoding.as_deref() == wanted {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -147,13 +153,17 @@ async fn until_warm(work: Work, backend: &TechDocs, token: &str) -> anyhow::Resu
     anyhow::bail!("{} does not answer in {}", backend.source, work.encoding)
 }
 
-fn load(work: Work, backend: &TechDocs, headers: &Headers, wrk: &Wrk, seconds: u64) -> anyhow::Result<Figure> {
+fn load(work: Work, backend: &TechDocs, wrk: &Wrk, seconds: u64) -> anyhow::Result<Figure> {
+    let headers = vec![
+        ("Authorization".to_owned(), format!("Bearer {}", backend.token)),
+        ("Accept-Encoding".to_owned(), work.encoding.to_owned()),
+    ];
     let before = backend.server.cpu_time()?;
     let path = format!("{SITES}/{}/{}", work.site, work.file);
     // techdocs-backend's own cache closes the connection with each hit.
     let load = match backend.source {
-        Source::Memory | Source::Redis => wrk.run_whatever_ends(backend.server.address, &path, headers, seconds)?,
-        Source::S3 | Source::Callboard => wrk.run(backend.server.address, &path, headers, seconds)?,
+        Source::Memory | Source::Redis => wrk.run_whatever_ends(backend.server.address, &path, &headers, seconds)?,
+        Source::S3 | Source::Callboard => wrk.run(backend.server.address, &path, &headers, seconds)?,
     };
     let used = backend.server.cpu_time()?.saturating_sub(before);
     until_idle(backend)?;

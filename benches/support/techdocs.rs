@@ -49,6 +49,8 @@ impl fmt::Display for Source {
 pub(crate) struct TechDocs {
     pub(crate) source: Source,
     pub(crate) server: Server,
+    /// A guest's, who may read.
+    pub(crate) token: String,
     _callboard: Option<Server>,
     _folder: TempDir,
 }
@@ -66,7 +68,7 @@ pub(crate) struct Surroundings<'a> {
 
 impl TechDocs {
     /// Starts a backend on the servers' core, and a Callboard for it on the other where it is to have one.
-    pub(crate) fn start(source: Source, around: Surroundings<'_>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(source: Source, around: Surroundings<'_>) -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
         // Each of the two has the other's address in its configuration, so one is known before anything listens there.
         let backstage = free_port()?;
@@ -95,17 +97,17 @@ impl TechDocs {
         // JSON is YAML.
         std::fs::write(&file, configuration.to_string())?;
         let server = Server::start(&node("techdocs.mjs", &file), Stdio::null())?;
-        Ok(Self { source, server, _callboard: callboard, _folder: folder })
+        eprintln!("{source} is process {}", server.pid());
+        Ok(Self { source, token: sign_in(server.address).await?, server, _callboard: callboard, _folder: folder })
     }
+}
 
-    /// A token of a guest, who may read.
-    pub(crate) async fn token(&self) -> anyhow::Result<String> {
-        let url = format!("http://{}/api/auth/guest/refresh", self.server.address);
-        let answer = reqwest::Client::new().get(url).header("X-Requested-With", "XMLHttpRequest").send().await?;
-        let told: Value = answer.error_for_status()?.json().await?;
-        let token = told.pointer("/backstageIdentity/token").and_then(Value::as_str);
-        Ok(token.context("signing in gives no token")?.to_owned())
-    }
+async fn sign_in(backstage: SocketAddr) -> anyhow::Result<String> {
+    let url = format!("http://{backstage}/api/auth/guest/refresh");
+    let answer = reqwest::Client::new().get(url).header("X-Requested-With", "XMLHttpRequest").send().await?;
+    let told: Value = answer.error_for_status()?.json().await?;
+    let token = told.pointer("/backstageIdentity/token").and_then(Value::as_str);
+    Ok(token.context("signing in gives no token")?.to_owned())
 }
 
 /// The folder that `tests/setup.sh` fills.
