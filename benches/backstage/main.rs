@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! tests/run.sh                                       once: brings Backstage, its app and Chromium, and builds the site
-//! cargo bench --bench backstage                      requests and CPU time, about six minutes
-//! cargo bench --bench backstage -- readers           in the browser, storage near and 100 ms away, about ten minutes
+//! cargo bench --bench backstage                      requests and CPU time, about ten minutes
+//! cargo bench --bench backstage -- readers           in the browser, storage near and 100 ms away, about three minutes
 //! cargo bench --bench backstage -- requests br --rounds 7 --seconds 5
 //! ```
 //!
