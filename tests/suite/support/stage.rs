@@ -13,6 +13,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::redis::free_port;
 use super::relay::Relay;
 use super::servers::Server;
 use super::{configuration, sum_of};
@@ -57,6 +58,7 @@ pub struct Stage {
 impl Stage {
     pub async fn set(plan: Plan<'_>) -> Self {
         let folder = TempDir::new().unwrap();
+        // Backstage has to know it before it listens there, and so has Callboard.
         let port = free_port();
         let relay = Relay::to(SocketAddr::from(([127, 0, 0, 1], port))).await;
         let text = app_config(&plan, port, relay.address, &folder);
@@ -207,9 +209,4 @@ fn curtain_up(text: &str, store: Option<Arc<dyn DocStore>>) -> Running {
         None => App::new(resolved, Clock::System),
     };
     app.unwrap().start().unwrap()
-}
-
-/// Backstage has to know its port before it listens there, and so has Callboard.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
