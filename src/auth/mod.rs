@@ -31,6 +31,7 @@ mod principal;
 mod remembered;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use crate::auth::error::AuthError;
 use crate::auth::jws::Jws;
 use crate::auth::key_set::{self, KeySet};
 use crate::auth::options::{Discovery, JwksOptions, Options};
+use crate::auth::turns::turn;
 use crate::clock::{Clock, Timestamp};
 
 /// An issuer's keys: known for good, or published somewhere.
@@ -33,9 +34,15 @@ impl KeySource {
         // Nothing is fetched for an algorithm that no key could be used with.
         jws.algorithm()?;
         match self {
-            Self::Pinned(keys) => keys.verify(jws).map(|()| None),
+            Self::Pinned(keys) => {
+                let _turn = turn().await;
+                keys.verify(jws).map(|()| None)
+            }
             Self::Published(endpoint) => match endpoint.keys_with(jws.kid()).await {
-                Ok(usable) => usable.keys.verify(jws).map(|()| Some(usable.recheck_at)),
+                Ok(usable) => {
+                    let _turn = turn().await;
+                    usable.keys.verify(jws).map(|()| Some(usable.recheck_at))
+                }
                 Err(no_key) => Err(refusal(no_key, jws.kid(), issuer)),
             },
         }

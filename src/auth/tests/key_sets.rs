@@ -221,8 +221,16 @@ async fn nobody_waits_for_an_endpoint_that_hung_last_time_while_its_keys_are_kno
     scene.hand.advance(MINUTE);
     let token = scene.plugin_token(json!({}));
     let credential = bearer(&token);
-    let at_once = futures_util::poll!(Box::pin(scene.room.verify(&credential)));
-    assert!(matches!(at_once, std::task::Poll::Ready(Ok(_))));
+    let mut verifying = Box::pin(scene.room.verify(&credential));
+    // It lets others go first who are ready, and waits for nothing that takes time.
+    let mut verdict = futures_util::poll!(&mut verifying);
+    for _ in 0..100 {
+        if verdict.is_pending() {
+            tokio::task::yield_now().await;
+            verdict = futures_util::poll!(&mut verifying);
+        }
+    }
+    assert!(matches!(verdict, std::task::Poll::Ready(Ok(_))));
 }
 
 #[tokio::test]
