@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::activity::{Activity, Inactive};
+use super::roused::Roused;
 use super::tls::{Acceptor, ProvenClient};
 use super::watched::{WatchedBody, WatchedIo};
 use super::{Handler, Limits, Stop};
@@ -69,6 +70,16 @@ enum Phase {
     Last,
     /// What is being answered is the last.
     Closing,
+}
+
+/// What ends a connection from this side.
+enum End {
+    /// The program stops.
+    Closing,
+    /// The client has to prove anew who it is.
+    Unproven,
+    /// The connection has done nothing for too long.
+    Inactive(Inactive),
 }
 
 /// Makes connections from sockets, all with the same bounds.
@@ -167,11 +178,8 @@ impl Connector {
         let mut connection = pin!(self.builder.serve_connection(io, service));
         let mut phase = Phase::Open;
         loop {
-            let header_timeout = match phase {
-                Phase::Open => self.limits.header_read_timeout,
-                Phase::Last | Phase::Closing => self.limits.header_read_timeout.min(LAST_HEADER),
-            };
-            tokio::select! {
+            let end = pin!(self.end(phase, &activity, &mut stop, &mut security));
+            let end = tokio::select! {
                 // First of all what the client has sent is taken in, so that a request that is there is not missed.
                 biased;
                 ended = connection.as_mut() => {
@@ -180,17 +188,21 @@ impl Connector {
                     }
                     return;
                 }
-                _ = stop.closing(), if phase == Phase::Open => phase = Phase::Last,
-                // Its next connection will tell whether its certificate still counts.
-                () = security.must_be_proven_again(), if phase == Phase::Open => {
-                    phase = Phase::Closing;
-                    connection.as_mut().graceful_shutdown();
-                }
                 () = until(|| !activity.awaits_header()), if phase == Phase::Last => {
                     phase = Phase::Closing;
                     connection.as_mut().graceful_shutdown();
+                    continue;
                 }
-                inactive = activity.inactive(&self.limits, header_timeout) => {
+                end = Roused::new(end) => end,
+            };
+            match end {
+                End::Closing => phase = Phase::Last,
+                // Its next connection will tell whether its certificate still counts.
+                End::Unproven => {
+                    phase = Phase::Closing;
+                    connection.as_mut().graceful_shutdown();
+                }
+                End::Inactive(inactive) => {
                     // Who is idle has done nothing wrong, nor has who is given less time than usual.
                     if inactive != Inactive::Idle && phase == Phase::Open {
                         self.instruments.limits.connection_failed(ConnectionError::Timeout);
@@ -208,6 +220,18 @@ impl Connector {
                     return;
                 }
             }
+        }
+    }
+
+    /// Waits for what ends a connection in this phase from this side.
+    async fn end(&self, phase: Phase, activity: &Activity, stop: &mut Stop, security: &mut Security) -> End {
+        let is_open = phase == Phase::Open;
+        let longest = if is_open { Duration::MAX } else { LAST_HEADER };
+        let header_timeout = self.limits.header_read_timeout.min(longest);
+        tokio::select! {
+            _ = stop.closing(), if is_open => End::Closing,
+            () = security.must_be_proven_again(), if is_open => End::Unproven,
+            inactive = activity.inactive(&self.limits, header_timeout) => End::Inactive(inactive),
         }
     }
 

@@ -32,8 +32,8 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 impl Handler for Journey {
-    async fn answer(&self, request: Request<Incoming>, client: Address) -> Response<Body> {
-        Journey::answer(self, request, client).await
+    fn answer(&self, request: Request<Incoming>, client: Address) -> impl Future<Output = Response<Body>> + Send {
+        Self::answer(self, request, client)
     }
 }
 

@@ -6,6 +6,7 @@ mod listener;
 mod open_files;
 mod options;
 mod places;
+mod roused;
 mod seldom;
 mod stop;
 pub mod tls;
