@@ -32,6 +32,10 @@ use callboard::telemetry::Instruments;
 use clap::Parser;
 use futures_util::{StreamExt, stream};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures what entries of the memory tier cost.
 #[derive(Debug, Parser)]
 struct Arguments {

@@ -30,6 +30,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 use tempfile::TempDir;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PAGE: &str = "/api/techdocs/static/docs/default/component/callboard/kitchen-sink/index.html";
 
 fn main() -> anyhow::Result<()> {
@@ -49,8 +53,7 @@ fn token(criterion: &mut Criterion) -> anyhow::Result<()> {
     let authenticator =
         Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&app::trust(&resolved.trust)?)?);
     let credential = Credential::Bearer { token: &token, resource: Resource::StaticFile };
-    let verified = authenticator.verify(&credential).now_or_never();
-    verified.context("the key is pinned, so that nothing is waited for")??;
+    tokio::runtime::Builder::new_current_thread().build()?.block_on(authenticator.verify(&credential))?;
     let headers = request(&token, None)?.into_parts().0.headers;
     criterion.bench_function("token/find in headers", |bencher| {
         bencher.iter(|| Credential::from_headers(black_box(&headers), Resource::StaticFile, true).is_ok());

@@ -1,26 +1,47 @@
 //! Header values that are written per answer.
 
 use std::io::Write;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 use httpdate::HttpDate;
 
+/// Values that depend on a small number alone, such as seconds: each is written when it is first asked for, and kept.
+#[derive(Debug)]
+pub struct Kept([OnceLock<HeaderValue>; Self::MOST]);
+
+impl Kept {
+    /// Numbers of which the value is kept: a quarter of an hour in seconds.
+    const MOST: usize = 900;
+
+    /// None so far.
+    pub const fn new() -> Self {
+        Self([const { OnceLock::new() }; Self::MOST])
+    }
+
+    /// The value for `number`, which `write` writes where it is not kept.
+    pub fn of(&self, number: u64, write: impl Fn() -> HeaderValue) -> HeaderValue {
+        let kept = usize::try_from(number).ok().and_then(|number| self.0.get(number));
+        kept.map_or_else(&write, |kept| kept.get_or_init(&write).clone())
+    }
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A number as a header's value: as `HeaderValue::from` makes it, with one allocation instead of two.
 pub fn number(number: u64) -> HeaderValue {
-    // The largest has twenty digits.
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    let mut rest = number;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
-        start -= 1;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    HeaderValue::from_bytes(digits.get(start..).unwrap_or_default()).unwrap_or_else(|_| HeaderValue::from(number))
+    HeaderValue::from_str(itoa::Buffer::new().format(number)).unwrap_or_else(|_| HeaderValue::from(number))
+}
+
+/// A number of seconds that is often a small one.
+pub fn seconds(seconds: u64) -> HeaderValue {
+    static KEPT: Kept = Kept::new();
+    KEPT.of(seconds, || number(seconds))
 }
 
 /// A time as HTTP writes it; `None` for one that it can't write, beyond the year 9999 (RFC 9110 §5.6.7).

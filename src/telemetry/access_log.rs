@@ -80,7 +80,7 @@ impl AccessLog {
     pub fn write(&self, line: &AccessLine<'_>) {
         let Some(lines) = &self.lines else { return };
         let text = if self.json { line.json() } else { line.text() };
-        if !lines.write(text) {
+        if !lines.write(&text) {
             self.instruments.log_line_dropped(Log::Access);
         }
     }
@@ -97,18 +97,26 @@ impl Drop for AccessLog {
 
 impl AccessLine<'_> {
     fn json(&self) -> Vec<u8> {
-        let mut line = Vec::with_capacity(384);
+        let mut line = Vec::with_capacity(512);
         let _ = write!(line, r#"{{"time":"{}","type":"access","method":"#, format_rfc3339_millis(self.at));
         push_json(&mut line, self.method);
         line.extend_from_slice(br#","path":"#);
         push_json(&mut line, truncated(self.path));
-        let _ = write!(line, r#","status":{}"#, self.status);
+        line.extend_from_slice(br#","status":"#);
+        push_number(&mut line, u64::from(self.status));
         for (name, value) in self.known() {
-            let _ = write!(line, r#","{name}":"#);
+            line.extend_from_slice(br#",""#);
+            line.extend_from_slice(name.as_bytes());
+            line.extend_from_slice(br#"":"#);
             push_json(&mut line, value);
         }
-        let millis = self.duration.as_secs_f64() * 1000.0;
-        let _ = writeln!(line, r#","bytes":{},"duration_ms":{millis:.3},"trace_id":"{}"}}"#, self.bytes, self.trace_id);
+        line.extend_from_slice(br#","bytes":"#);
+        push_number(&mut line, self.bytes);
+        line.extend_from_slice(br#","duration_ms":"#);
+        push_millis(&mut line, self.duration);
+        line.extend_from_slice(br#","trace_id":""#);
+        line.extend_from_slice(&self.trace_id.hex());
+        line.extend_from_slice(b"\"}\n");
         line
     }
 
@@ -120,8 +128,9 @@ impl AccessLine<'_> {
         for (name, value) in self.known() {
             let _ = write!(line, " {name}={}", value.escape_default());
         }
-        let millis = self.duration.as_secs_f64() * 1000.0;
-        let _ = writeln!(line, " {} B {millis:.3} ms trace_id={}", self.bytes, self.trace_id);
+        let _ = write!(line, " {} B ", self.bytes);
+        push_millis(&mut line, self.duration);
+        let _ = writeln!(line, " ms trace_id={}", self.trace_id);
         line
     }
 
@@ -145,7 +154,27 @@ pub fn truncated(text: &str) -> &str {
 
 /// Appends `text` as a JSON string. Writing to memory can't fail, nor can text be no JSON.
 fn push_json(line: &mut Vec<u8>, text: &str) {
-    let _ = serde_json::to_writer(line, text);
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+    if is_plain {
+        line.push(b'"');
+        line.extend_from_slice(text.as_bytes());
+        line.push(b'"');
+    } else {
+        let _ = serde_json::to_writer(line, text);
+    }
+}
+
+fn push_number(line: &mut Vec<u8>, number: u64) {
+    line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends a duration in milliseconds with three digits behind the point.
+fn push_millis(line: &mut Vec<u8>, duration: Duration) {
+    let micros = u64::try_from(duration.as_nanos().saturating_add(500) / 1000).unwrap_or(u64::MAX);
+    push_number(line, micros / 1000);
+    line.push(b'.');
+    // A thousand more, so that the zeros in front are there; its own digit is left out.
+    line.extend_from_slice(itoa::Buffer::new().format(1000 + micros % 1000).as_bytes().get(1..).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -194,6 +223,18 @@ mod tests {
                  key=default/component/shop/index.html cache=hit 20480 B 0.085 ms trace_id={trace_id}\n"
             )
         );
+    }
+
+    #[test]
+    fn durations_have_three_digits_behind_the_point() {
+        for (nanos, expected) in [(0, "0.000"), (499, "0.000"), (85_500, "0.086"), (1_000_000, "1.000")] {
+            let mut text = Vec::new();
+            push_millis(&mut text, Duration::from_nanos(nanos));
+            assert_eq!(String::from_utf8(text).unwrap(), expected);
+        }
+        let mut text = Vec::new();
+        push_millis(&mut text, Duration::new(61, 7_080_000));
+        assert_eq!(text, b"61007.080");
     }
 
     #[test]

@@ -71,7 +71,7 @@ struct Line(Lines, Arc<Instruments>);
 
 impl io::Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if !self.0.write(line.to_vec()) {
+        if !self.0.write(line) {
             self.1.log_line_dropped(Log::Program);
         }
         Ok(line.len())

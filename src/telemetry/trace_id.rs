@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
+
+/// Looked for in every request: as a constant it need not be taken apart each time.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The trace id of a request: the caller's, or a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,16 @@ impl TraceId {
     pub(super) const fn get(self) -> u128 {
         self.0
     }
+
+    /// Its thirty-two hex digits, for where a formatter would cost more than the digits.
+    pub(super) fn hex(self) -> [u8; 32] {
+        let mut digits = [b'0'; 32];
+        for (place, digit) in digits.iter_mut().rev().enumerate() {
+            let nibble = (self.0 >> (4 * place)) as u8 & 0xf;
+            *digit = if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+        }
+        digits
+    }
 }
 
 impl fmt::Display for TraceId {
@@ -43,7 +56,7 @@ impl fmt::Display for TraceId {
 impl TraceParent {
     /// What `traceparent` says (W3C Trace Context §3.2); nothing where it is absent or not well-formed.
     pub(super) fn of_request(headers: &HeaderMap) -> Option<Self> {
-        parse(headers.get("traceparent")?.as_bytes())
+        parse(headers.get(TRACEPARENT)?.as_bytes())
     }
 }
 
@@ -77,6 +90,7 @@ mod tests {
     fn a_callers_trace_is_carried_on() {
         let parent = parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
         assert_eq!(parent.trace_id.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(parent.trace_id.hex(), *b"4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!((parent.span_id, parent.sampled), (0x00f0_67aa_0ba9_02b7, true));
         let unsampled = parse(b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02-more").unwrap();
         assert!(!unsampled.sampled);
