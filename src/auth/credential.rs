@@ -128,8 +128,12 @@ fn word_after_bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(b"bearer".len())?;
     let start = rest.iter().position(|&byte| byte != b' ')?;
     let word = rest.get(start..)?;
-    let readable = scheme.eq_ignore_ascii_case(b"bearer") && start > 0 && !word.iter().any(u8::is_ascii_whitespace);
+    let readable = scheme.eq_ignore_ascii_case(b"bearer") && start > 0 && !holds_white_space(word);
     readable.then_some(word)
+}
+
+fn holds_white_space(word: &[u8]) -> bool {
+    word.iter().fold(false, |any, byte| any | byte.is_ascii_whitespace())
 }
 
 /// The first `backstage-auth` cookie that holds anything. HTTP/2 clients may spread cookies over several headers
@@ -159,8 +163,10 @@ fn token(bytes: &[u8]) -> Result<&str, AuthError> {
     if bytes.len() > MAX_TOKEN_BYTES {
         return Err(AuthError::TooLarge { bytes: bytes.len() });
     }
+    // All are looked at before any is judged: that way several are at a time.
+    let is_graphic = bytes.iter().fold(true, |all, byte| all & byte.is_ascii_graphic());
     match std::str::from_utf8(bytes) {
-        Ok(token) if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(token),
+        Ok(token) if !token.is_empty() && is_graphic => Ok(token),
         _ => Err(AuthError::Malformed("the credential is empty or holds impossible characters")),
     }
 }

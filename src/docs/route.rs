@@ -228,8 +228,14 @@ fn decode(segment: &str) -> Option<Cow<'_, str>> {
 
 /// A name, unless it can't be part of a file's.
 fn plain(name: Cow<'_, str>) -> Option<Cow<'_, str>> {
-    let forbidden = |c: char| c == '/' || c == '\\' || c.is_control();
-    (!name.contains(forbidden)).then_some(name)
+    let is_forbidden = |c: char| c == '/' || c == '\\' || c.is_control();
+    // Byte by byte where each is a character, which is nearly always.
+    let is_plain = if name.is_ascii() {
+        name.bytes().all(|byte| !is_forbidden(char::from(byte)))
+    } else {
+        !name.contains(is_forbidden)
+    };
+    is_plain.then_some(name)
 }
 
 /// Whether every `%` is followed by two hex digits; the decoder would pass others through.

@@ -1,9 +1,10 @@
 //! `Cache-Status` (RFC 9211): what the cache did for a request, in the words that logs and metrics use too.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+
+use super::value::Kept;
 
 /// The header's name.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -82,7 +83,15 @@ pub enum Ttl {
 
 /// The header's value for an outcome; `collapsed` says that the request waited for another's fetch.
 pub fn cache_status(outcome: CacheOutcome, ttl: Ttl, collapsed: bool) -> HeaderValue {
-    let mut text = String::with_capacity(64);
+    static HITS: Kept = Kept::new();
+    match (outcome, ttl) {
+        (CacheOutcome::Hit, Ttl::Left(left)) => HITS.of(left.as_secs(), || written(outcome, ttl, collapsed)),
+        _ => written(outcome, ttl, collapsed),
+    }
+}
+
+fn written(outcome: CacheOutcome, ttl: Ttl, collapsed: bool) -> HeaderValue {
+    let mut text = String::with_capacity(96);
     text.push_str(match outcome {
         CacheOutcome::Hit | CacheOutcome::Redis | CacheOutcome::Updating | CacheOutcome::Stale => "callboard; hit",
         CacheOutcome::Miss => "callboard; fwd=uri-miss; stored",
@@ -91,12 +100,15 @@ pub fn cache_status(outcome: CacheOutcome, ttl: Ttl, collapsed: bool) -> HeaderV
         CacheOutcome::Gone => "callboard; fwd=stale; fwd-status=404; stored",
         CacheOutcome::Pass => "callboard; fwd=uri-miss",
     });
-    // Writing to a String can't fail.
-    let _ = match ttl {
-        _ if outcome == CacheOutcome::Pass => Ok(()),
-        Ttl::Left(left) => write!(text, "; ttl={}", left.as_secs()),
-        Ttl::Over(over) => write!(text, "; ttl=-{}", over.as_secs()),
+    let seconds = match ttl {
+        _ if outcome == CacheOutcome::Pass => None,
+        Ttl::Left(left) => Some(("; ttl=", left)),
+        Ttl::Over(over) => Some(("; ttl=-", over)),
     };
+    if let Some((name, seconds)) = seconds {
+        text.push_str(name);
+        text.push_str(itoa::Buffer::new().format(seconds.as_secs()));
+    }
     if collapsed && !outcome.is_held() {
         text.push_str("; collapsed");
     }
@@ -108,7 +120,7 @@ pub fn cache_status(outcome: CacheOutcome, ttl: Ttl, collapsed: bool) -> HeaderV
         CacheOutcome::Pass => "; detail=large",
         _ => "",
     });
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("callboard"))
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("callboard"))
 }
 
 #[cfg(test)]

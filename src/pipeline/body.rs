@@ -18,7 +18,7 @@ use crate::storage::StoreError;
 #[derive(Debug)]
 pub struct Body {
     content: Content,
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 enum Content {
@@ -57,7 +57,7 @@ impl Body {
         Self::new(Content::Lines(lines))
     }
 
-    pub(super) fn recorded(mut self, record: Record) -> Self {
+    pub(super) fn recorded(mut self, record: Box<Record>) -> Self {
         self.record = Some(record);
         self
     }

@@ -18,7 +18,7 @@ use crate::telemetry::{Scope, TraceId};
 pub(super) struct Context {
     head: Parts,
     client: Address,
-    record: Record,
+    record: Box<Record>,
 }
 
 impl Context {

@@ -5,21 +5,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use http::header::{
-    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    LAST_MODIFIED, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CONTENT_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::context::Context;
+use super::head::{self, Heads, Leaving};
 use super::rejection::Rejection;
 use super::{Body, Options};
 use crate::cache::{Content, DocCache, Entry, Found};
 use crate::docs::{RouteClass, StorageKey};
-use crate::http::cache_status::{CACHE_STATUS, cache_status};
+use crate::http::cache_status::cache_status;
 use crate::http::conditional::{self, Validators, Verdict};
 use crate::http::negotiation::{Accepted, Coding};
-use crate::http::{multipart, range, value};
+use crate::http::{multipart, range};
 use crate::storage::StoreError;
 use crate::telemetry::Scope;
 
@@ -27,21 +25,12 @@ use crate::telemetry::Scope;
 #[derive(Debug)]
 pub(super) struct Documents {
     cache: Arc<DocCache>,
-    options: Options,
-}
-
-/// A document that was found, and in which coding it leaves.
-#[derive(Debug, Clone, Copy)]
-struct Leaving<'f> {
-    found: &'f Found,
-    coding: Coding,
-    /// Whether other readers may be sent another one.
-    varies: bool,
+    heads: Heads,
 }
 
 impl Documents {
     pub(super) fn new(cache: Arc<DocCache>, options: Options) -> Self {
-        Self { cache, options }
+        Self { cache, heads: Heads::new(options) }
     }
 
     /// The answer to a GET or HEAD of `key`.
@@ -65,7 +54,7 @@ impl Documents {
     async fn find(&self, context: &mut Context, key: &StorageKey) -> Result<Found, StoreError> {
         let found = match self.cache.fresh(key) {
             Some(found) => found,
-            None => self.cache.fetch(key).await?,
+            None => Box::pin(self.cache.fetch(key)).await?,
         };
         context.set_found(&found);
         Ok(found)
@@ -90,7 +79,9 @@ impl Documents {
             return Err(Rejection::BrokenMetadata);
         }
         let leaving = Leaving { found, coding: Coding::Identity, varies: self.cache.varies(entry) };
-        let codings = accepted(context, leaving);
+        // A range is defined for GET alone (RFC 9110 §14.2).
+        let asks_for_parts = is_get(context) && context.headers().contains_key(RANGE);
+        let codings = accepted(context, leaving, asks_for_parts);
         let validators =
             Validators { etag: entry.meta.etag.as_ref(), codings, last_modified: entry.meta.last_modified };
         match conditional::evaluate(context.headers(), validators) {
@@ -102,7 +93,7 @@ impl Documents {
             Verdict::PreconditionFailed => return Err(Rejection::PreconditionFailed),
         }
         let length = entry.meta.size;
-        let selection = if is_get(context) && conditional::range_applies(context.headers(), validators) {
+        let selection = if asks_for_parts && conditional::range_applies(context.headers(), validators) {
             range::select(context.headers(), length)
         } else {
             range::Selection::Whole
@@ -123,7 +114,7 @@ impl Documents {
     fn not_modified(&self, leaving: Leaving<'_>) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        self.describe(response.headers_mut(), leaving);
+        *response.headers_mut() = self.head(leaving, None);
         response
     }
 
@@ -146,14 +137,9 @@ impl Documents {
             Some((_, bytes)) => Body::whole(Content::shared(bytes)),
             None => self.part(key, entry, None).await?,
         };
+        let content = head::Content { content_type: entry.content_type.clone(), length };
         let mut response = Response::new(body);
-        let headers = response.headers_mut();
-        self.describe(headers, Leaving { coding, ..leaving });
-        headers.insert(CONTENT_TYPE, entry.content_type.clone());
-        headers.insert(CONTENT_LENGTH, value::number(length));
-        if let Some(coding) = coding.header() {
-            headers.insert(CONTENT_ENCODING, coding);
-        }
+        *response.headers_mut() = self.head(Leaving { coding, ..leaving }, Some(content));
         Ok(response)
     }
 
@@ -188,36 +174,13 @@ impl Documents {
     fn partial(&self, leaving: Leaving<'_>, content_type: HeaderValue, body: Body) -> Response<Body> {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        let length = response.body().left();
-        let headers = response.headers_mut();
-        self.describe(headers, leaving);
-        headers.insert(CONTENT_TYPE, content_type);
-        headers.insert(CONTENT_LENGTH, value::number(length));
+        let content = head::Content { content_type, length: response.body().left() };
+        *response.headers_mut() = self.head(leaving, Some(content));
         response
     }
 
-    /// The headers that 200, 206 and 304 share (RFC 9110 §15.4.5).
-    fn describe(&self, headers: &mut HeaderMap, Leaving { found, coding, varies }: Leaving<'_>) {
-        let entry = &found.entry;
-        let cache_control =
-            if entry.fingerprinted { &self.options.cache_control_fingerprinted } else { &self.options.cache_control };
-        headers.reserve(11);
-        headers.insert(CACHE_CONTROL, cache_control.clone());
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        headers.insert(CACHE_STATUS, cache_status(found.outcome, found.ttl, found.collapsed));
-        if let Some(etag) = entry.meta.etag.as_ref().and_then(|tag| tag.header(coding)) {
-            headers.insert(ETAG, etag);
-        }
-        if let Some(last_modified) = entry.meta.last_modified.and_then(value::date) {
-            headers.insert(LAST_MODIFIED, last_modified);
-        }
-        if varies {
-            headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        }
-        if found.outcome.is_held() {
-            headers.insert(AGE, value::number(self.cache.age(entry).as_secs()));
-        }
+    fn head(&self, leaving: Leaving<'_>, content: Option<head::Content>) -> HeaderMap {
+        self.heads.of(leaving, self.cache.age(&leaving.found.entry).as_secs(), content)
     }
 
     /// The bytes of a document, or a part of them.
@@ -229,7 +192,7 @@ impl Documents {
             })),
             Content::Large | Content::Absent => {
                 let length = part.as_ref().map_or(entry.meta.size, |part| part.end - part.start);
-                let object = self.cache.stream(key, entry, part).await?;
+                let object = Box::pin(self.cache.stream(key, entry, part)).await?;
                 Ok(Body::stream(object.body, length))
             }
         }
@@ -255,14 +218,12 @@ impl Documents {
     }
 }
 
-/// A range is defined for GET alone (RFC 9110 §14.2).
 fn is_get(context: &Context) -> bool {
     context.method() == Method::GET
 }
 
 /// In which codings a document may leave. Parts are of its bytes as they are in storage, and of nothing else.
-fn accepted(context: &Context, leaving: Leaving<'_>) -> Accepted {
-    let asks_for_parts = is_get(context) && context.headers().contains_key(RANGE);
+fn accepted(context: &Context, leaving: Leaving<'_>, asks_for_parts: bool) -> Accepted {
     if leaving.varies && !asks_for_parts { Accepted::of(context.headers()) } else { Accepted::IDENTITY }
 }
 

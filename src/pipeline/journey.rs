@@ -117,17 +117,17 @@ impl Journey {
         }
     }
 
-    async fn lead<B>(&self, context: &mut Context, body: B) -> Result<Response<Body>, Rejection>
+    /// What a hit does not wait for is boxed, here and below: a future is moved about with all that it has room for.
+    async fn lead<B>(&self, context: &mut Context, mut body: B) -> Result<Response<Body>, Rejection>
     where
         B: http_body::Body + Unpin,
     {
         host::check(context.head())?;
         self.check_target(context)?;
-        match Operation::of(context.path()) {
-            Some(Operation::Purge) => return self.purge(context).await,
-            Some(Operation::Notify(source)) => return self.hear(context, source, body).await,
-            // Sites are warmed on the admin listener alone.
-            Some(Operation::Warm) | None => {}
+        if let Some(operation) = Operation::of(context.path())
+            && let Some(answer) = Box::pin(self.operate(context, operation, &mut body)).await
+        {
+            return answer;
         }
         check_method(context.method())?;
         check_body(body).await?;
@@ -140,6 +140,24 @@ impl Journey {
         let Route { class, key } = self.locator.locate(context.path()).ok_or(Rejection::NoSuchPath)?;
         context.set_key(&key);
         self.documents.answer(context, class, &key).await
+    }
+
+    /// Does what is no reading; `None` where the main listener does not.
+    async fn operate<B>(
+        &self,
+        context: &mut Context,
+        operation: Operation,
+        body: &mut B,
+    ) -> Option<Result<Response<Body>, Rejection>>
+    where
+        B: http_body::Body + Unpin,
+    {
+        match operation {
+            Operation::Purge => Some(self.purge(context).await),
+            Operation::Notify(source) => Some(self.hear(context, source, body).await),
+            // Sites are warmed on the admin listener alone.
+            Operation::Warm => None,
+        }
     }
 
     /// Purges for one of those who may. A body has nothing to say, and is not read.
@@ -204,7 +222,7 @@ impl Journey {
             self.limiter.attempt(context.client()).map_err(|limited| self.limited(limited))?;
         }
         let verdict = match credential {
-            Ok(credential) => self.verify(&credential).await,
+            Ok(credential) => Box::pin(self.verify(&credential)).await,
             Err(unreadable) => Err(unreadable),
         };
         self.instruments.token_judged(verdict.as_ref().map_or_else(|refused| refused.reason(), |_| "verified"));
@@ -271,7 +289,7 @@ fn check_method(method: &Method) -> Result<(), Rejection> {
 }
 
 async fn check_body(body: impl http_body::Body + Unpin) -> Result<(), Rejection> {
-    let has_body = !body.is_end_stream() && holds_data(body).await;
+    let has_body = !body.is_end_stream() && Box::pin(holds_data(body)).await;
     if has_body { Err(Rejection::RequestBody) } else { Ok(()) }
 }
 

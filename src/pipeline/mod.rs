@@ -3,6 +3,7 @@
 mod body;
 mod context;
 mod document;
+mod head;
 mod health;
 mod journey;
 mod operate;

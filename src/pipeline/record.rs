@@ -42,11 +42,12 @@ impl Recorder {
         Self { tracing, ..self }
     }
 
-    /// Opens the record of a request that has just come in.
-    pub(super) fn start(&self, head: &Parts) -> Record {
+    /// Opens the record of a request that has just come in. In a box, since it is handed on with the answer, from room to
+    /// room.
+    pub(super) fn start(&self, head: &Parts) -> Box<Record> {
         self.books.instruments.request_started(&head.method);
         let (span, trace_id) = self.tracing.request(head);
-        Record {
+        Box::new(Record {
             books: Arc::clone(&self.books),
             start: Instant::now(),
             span,
@@ -61,7 +62,7 @@ impl Recorder {
             reason: None,
             answer: None,
             bytes: 0,
-        }
+        })
     }
 }
 
