@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{Configuration, Environment, Problems, Sources};
 
@@ -143,6 +144,11 @@ impl ConfigFiles {
 }
 
 /// The runtime that everything asynchronous runs on.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+fn runtime() -> std::io::Result<Runtime> {
+    // With one core, or a quota of one, there is nobody to share work with, and each request is spared the means to.
+    let mut builder = match std::thread::available_parallelism() {
+        Ok(cores) if cores.get() == 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
