@@ -262,23 +262,35 @@ fn size(hash: u64) -> usize {
 
 const POOL_BYTES: usize = 256 * 1024;
 
-/// Words and marks, which shrink about as HTML does.
+/// Paragraphs among the links of a menu, which shrink to a quarter; pages of MkDocs shrink to a fifth or less.
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
     let mut random = Random::new(7);
-    let word = |random: &mut Random| -> String {
-        let letters = 2 + random.number() % 9;
-        (0..letters).map(|_| char::from(b'a' + (random.number() % 26) as u8)).collect()
-    };
     let words: Vec<String> = (0..2000).map(|_| word(&mut random)).collect();
-    let mut text = String::with_capacity(POOL_BYTES + 64);
-    while text.len() < POOL_BYTES {
+    let pick = |random: &mut Random| {
         let place = (random.fraction() * random.fraction() * words.len() as f64) as usize;
-        text.push_str(words.get(place).map_or("", String::as_str));
-        text.push_str(if random.number().is_multiple_of(12) { "</p>\n<p class=\"md-typeset\">" } else { " " });
+        words.get(place).map_or("", String::as_str)
+    };
+    let mut text = String::with_capacity(POOL_BYTES + 1024);
+    while text.len() < POOL_BYTES {
+        if random.number().is_multiple_of(4) {
+            let paragraph: Vec<_> = (0..25).map(|_| pick(&mut random)).collect();
+            text.push_str(&format!("<p>{}.</p>\n", paragraph.join(" ")));
+        } else {
+            let (page, one, other) = (pick(&mut random), pick(&mut random), pick(&mut random));
+            text.push_str(&format!(
+                "<li class=\"md-nav__item\">\n<a href=\"../{page}/\" class=\"md-nav__link\">\
+                 <span class=\"md-ellipsis\">{one} {other}</span></a>\n</li>\n"
+            ));
+        }
     }
     text.truncate(POOL_BYTES);
     Bytes::from(text)
 });
+
+fn word(random: &mut Random) -> String {
+    let letters = 2 + random.number() % 9;
+    (0..letters).map(|_| char::from(b'a' + (random.number() % 26) as u8)).collect()
+}
 
 /// What does not shrink.
 static NOISE: LazyLock<Bytes> = LazyLock::new(|| {

@@ -27,7 +27,11 @@ const PHASES: [(&str, Duration); 3] =
 
 /// Redis has most, memory little.
 const MEBIBYTES: u64 = 32;
-const READ_BEFORE: usize = 20_000;
+
+/// What is read before, and how fast: what is fetched is written to Redis behind the readers, and dropped where that falls
+/// behind.
+const READ_BEFORE: usize = 15_000;
+const READ_BEFORE_RATE: f64 = 1500.0;
 
 /// What memory holds while storage is slow.
 const PAGES: usize = 500;
@@ -59,7 +63,10 @@ pub(crate) fn redis_down(_: &Arguments, report: &mut Report) -> anyhow::Result<(
         let callboard = Callboard::start(&origin, &cache)?;
         let mut readers = Readers::new(2);
         let before: Vec<_> = (0..READ_BEFORE)
-            .map(|_| Planned { at: Duration::ZERO, request: callboard.request(&readers.next()) })
+            .map(|number| Planned {
+                at: Duration::from_secs_f64(number as f64 / READ_BEFORE_RATE),
+                request: callboard.request(&readers.next()),
+            })
             .collect();
         Load { server: callboard.address(), connections: 64, borders: Vec::new() }.run(&before)?;
         let mut request = || callboard.request(&readers.next());
@@ -84,6 +91,8 @@ pub(crate) fn storage_slow(_: &Arguments, report: &mut Report) -> anyhow::Result
     let origin = Origin::start(NEAR)?;
     let callboard = Callboard::start(&origin, &json!({ "freshFor": "1s" }))?;
     slow("Callboard", &origin, &load(&callboard), |key| callboard.request(key), report)?;
+    // It would go on looking at its sites.
+    drop(callboard);
     for kind in Kind::ALL.into_iter().filter(|kind| kind.is_there()) {
         let peer = Peer::start(kind, &origin, Rules { fresh_seconds: 1, mebibytes: 256 })?;
         let load = Load { server: peer.address(), connections: CONNECTIONS, borders: borders() };
