@@ -111,7 +111,7 @@ impl Callboard {
 }
 
 /// Stands for the Backstage that publishes `key`, as long as this process lives.
-fn publish(key: &SigningKey) -> anyhow::Result<SocketAddr> {
+pub(crate) fn publish(key: &SigningKey) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     let keys = key.public_jwks().to_string();

@@ -108,7 +108,8 @@ pub(super) fn identity(meta: &ObjectMeta) -> Digest {
 
 /// A digest as text.
 pub(super) fn hex(digest: &Digest) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
 /// The SHA-256 of `bytes`.
