@@ -65,6 +65,7 @@ impl Documents {
     async fn find(&self, context: &mut Context, key: &StorageKey) -> Result<Found, StoreError> {
         let found = match self.cache.fresh(key) {
             Some(found) => found,
+            None if asks_for_parts(context) => self.cache.fetch_for_parts(key).await?,
             None => self.cache.fetch(key).await?,
         };
         context.set_found(&found);
@@ -180,7 +181,7 @@ impl Documents {
         }
         let body = match entry.content() {
             Content::Body(whole) => pieces(&Content::shared(whole), framed),
-            Content::Large | Content::Absent => self.streamed_parts(key, entry, framed),
+            Content::Filling(_) | Content::Large | Content::Absent => self.streamed_parts(key, entry, framed),
         };
         Ok(self.partial(leaving, multipart::CONTENT_TYPE, body))
     }
@@ -227,7 +228,7 @@ impl Documents {
                 Some(part) => slice(&Content::shared(whole), &part),
                 None => Content::shared(whole),
             })),
-            Content::Large | Content::Absent => {
+            Content::Filling(_) | Content::Large | Content::Absent => {
                 let length = part.as_ref().map_or(entry.meta.size, |part| part.end - part.start);
                 let object = self.cache.stream(key, entry, part).await?;
                 Ok(Body::stream(object.body, length))
@@ -260,10 +261,13 @@ fn is_get(context: &Context) -> bool {
     context.method() == Method::GET
 }
 
+fn asks_for_parts(context: &Context) -> bool {
+    is_get(context) && context.headers().contains_key(RANGE)
+}
+
 /// In which codings a document may leave. Parts are of its bytes as they are in storage, and of nothing else.
 fn accepted(context: &Context, leaving: Leaving<'_>) -> Accepted {
-    let asks_for_parts = is_get(context) && context.headers().contains_key(RANGE);
-    if leaving.varies && !asks_for_parts { Accepted::of(context.headers()) } else { Accepted::IDENTITY }
+    if leaving.varies && !asks_for_parts(context) { Accepted::of(context.headers()) } else { Accepted::IDENTITY }
 }
 
 /// Several parts of a document in memory, with the lines between them.
