@@ -58,7 +58,8 @@ impl DocCache {
         accepted: Accepted,
     ) -> Option<(Coding, &'e Arc<[u8]>)> {
         let wanted = accepted.best(|coding| *entry.variant(coding) != Variant::Useless);
-        if *entry.variant(wanted) == Variant::Unmade && wanted != Coding::Identity {
+        let is_to_be_made = *entry.variant(wanted) == Variant::Unmade && wanted != Coding::Identity;
+        if is_to_be_made && !entry.is_wanted_later(wanted) {
             self.ask_for_variant(key, wanted);
         }
         let made = |coding| if let Variant::Made(bytes) = entry.variant(coding) { Some(bytes) } else { None };
@@ -66,7 +67,7 @@ impl DocCache {
         made(best).map(|bytes| (best, bytes))
     }
 
-    fn ask_for_variant(self: &Arc<Self>, key: &StorageKey, coding: Coding) {
+    pub(super) fn ask_for_variant(self: &Arc<Self>, key: &StorageKey, coding: Coding) {
         // Elsewhere nobody could work on it.
         let Ok(runtime) = Handle::try_current() else { return };
         let mut waiting = self.encoding.waiting();

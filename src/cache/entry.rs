@@ -1,20 +1,20 @@
 //! What the cache holds of one key.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderValue;
 use serde::de::IgnoredAny;
 
-use super::flight::is_same;
 use super::generation::Generation;
 use super::hearing::Epoch;
+use super::rumour::is_same;
 use super::site::Site;
-use super::variants::{self, Body, Variant};
+use super::variants::{self, Apart, Body, Variant};
 use crate::clock::Timestamp;
 use crate::docs::{StorageKey, is_compressible, is_fingerprinted, media_type};
 use crate::http::negotiation::Coding;
-use crate::storage::ObjectMeta;
+use crate::storage::{Filling, ObjectBody, ObjectMeta, Opened};
 
 /// What the cache holds of one key: stored bytes as they are, or the knowledge that there are none.
 ///
@@ -24,7 +24,7 @@ use crate::storage::ObjectMeta;
 pub struct Entry {
     /// What storage said of the object.
     pub meta: ObjectMeta,
-    /// All of its bytes; none where there is no such object, and where it is too large to keep.
+    /// All of its bytes, or where they come from; none where there is no such object, and where it is too large to keep.
     pub(super) body: Body,
     /// When storage last confirmed it.
     pub confirmed_at: Timestamp,
@@ -79,6 +79,8 @@ pub(super) struct Failure {
 pub enum Content<'a> {
     /// All of its bytes.
     Body(&'a Arc<[u8]>),
+    /// It is being fetched, and may be read along. Memory holds none such.
+    Filling(&'a Filling),
     /// Too large to keep: only what it is, to be streamed when asked for.
     Large,
     /// There is no such object.
@@ -94,13 +96,23 @@ impl Content<'_> {
 
 impl Entry {
     /// A document that is kept.
-    pub(super) fn document(key: &StorageKey, meta: ObjectMeta, body: &[u8], from: Provenance) -> Self {
-        Self::new(key, meta, Body::of(body), from)
+    pub(super) fn document(key: &StorageKey, meta: ObjectMeta, body: Arc<[u8]>, from: Provenance) -> Self {
+        Self::new(key, meta, Body::Plain(body), from)
+    }
+
+    /// One that is going to be, as those see it who read along.
+    pub(super) fn filling(key: &StorageKey, meta: ObjectMeta, filling: Filling, from: Provenance) -> Self {
+        Self::new(key, meta, Body::apart(Apart::Filling(filling, OnceLock::new())), from)
     }
 
     /// One that is too large for that.
     pub(super) fn large(key: &StorageKey, meta: ObjectMeta, from: Provenance) -> Self {
         Self::new(key, meta, Body::NONE, from)
+    }
+
+    /// The same, with its body for the first who wants all of it.
+    pub(super) fn with_opened(&self, opened: Opened) -> Self {
+        Self { body: Body::apart(Apart::Opened(opened)), ..self.clone() }
     }
 
     pub(super) fn absent(from: Provenance) -> Self {
@@ -155,7 +167,36 @@ impl Entry {
 
     /// Whether compressing it may pay.
     pub(super) fn may_have_variants(&self) -> bool {
-        self.is_compressible && self.body.identity().is_some_and(|bytes| variants::may_be_worthwhile(bytes.len()))
+        let bytes = match self.content() {
+            Content::Body(bytes) => Some(bytes.len()),
+            Content::Filling(_) => usize::try_from(self.meta.size).ok(),
+            Content::Large | Content::Absent => None,
+        };
+        self.is_compressible && bytes.is_some_and(variants::may_be_worthwhile)
+    }
+
+    /// Notes that somebody who reads along would rather have had it in this coding; whether it can be made later alone.
+    pub(super) fn is_wanted_later(&self, coding: Coding) -> bool {
+        let Some(Apart::Filling(_, wanted)) = self.body.as_apart() else { return false };
+        // Whoever comes after the first asks again when it is there.
+        let _ = wanted.set(coding);
+        true
+    }
+
+    /// In which coding one of those who read along would rather have had it.
+    pub(super) fn wanted_later(&self) -> Option<Coding> {
+        match self.body.as_apart() {
+            Some(Apart::Filling(_, wanted)) => wanted.get().copied(),
+            _ => None,
+        }
+    }
+
+    /// The body that it was opened with, for the first who asks.
+    pub(super) fn take_opened(&self) -> Option<ObjectBody> {
+        match self.body.as_apart() {
+            Some(Apart::Opened(opened)) => opened.take(),
+            _ => None,
+        }
     }
 
     /// Its bytes as they are in storage, where they are kept.
@@ -175,10 +216,13 @@ impl Entry {
 
     /// The object itself.
     pub fn content(&self) -> Content<'_> {
-        match self.body.identity() {
-            Some(bytes) => Content::Body(bytes),
-            None if self.is_present => Content::Large,
-            None => Content::Absent,
+        if let Some(bytes) = self.body.identity() {
+            return Content::Body(bytes);
+        }
+        match self.body.as_apart() {
+            Some(Apart::Filling(filling, _)) => Content::Filling(filling),
+            _ if self.is_present => Content::Large,
+            _ => Content::Absent,
         }
     }
 

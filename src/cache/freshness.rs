@@ -197,7 +197,7 @@ mod tests {
 
     fn page(written: Duration) -> Entry {
         let meta = ObjectMeta { size: 1, etag: None, last_modified: Some(UNIX_EPOCH + written) };
-        Entry::document(&key("x"), meta, b"x", at_noon())
+        Entry::document(&key("x"), meta, b"x"[..].into(), at_noon())
     }
 
     /// A page that was written long ago.
@@ -253,7 +253,7 @@ mod tests {
     fn broken_metadata_is_looked_at_again_soon() {
         let meta = ObjectMeta { size: 1, etag: None, last_modified: None };
         let body = b"{\"site_name\": ";
-        let entry = Entry::document(&key("techdocs_metadata.json"), meta, body, at_noon());
+        let entry = Entry::document(&key("techdocs_metadata.json"), meta, body[..].into(), at_noon());
         assert_eq!(after(&entry, 0), left(2));
     }
 

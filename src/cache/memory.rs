@@ -101,7 +101,7 @@ mod tests {
 
     fn document(key: &StorageKey, body: &[u8]) -> Entry {
         let meta = ObjectMeta { size: body.len() as u64, etag: ETag::from_store("0123456789"), last_modified: None };
-        Entry::document(key, meta, body, provenance(key))
+        Entry::document(key, meta, body.into(), provenance(key))
     }
 
     #[test]

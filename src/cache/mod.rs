@@ -6,7 +6,8 @@
 //! 1. [`DocCache::fresh`]: memory, by the rules in `freshness.rs`; `sites.rs` and `site.rs` know which publish of a site is
 //!    the newest, `watch.rs` looks;
 //! 2. [`DocCache::fetch`]: an old copy where the rules excuse it, else one flight (`flight.rs`) for all who wait;
-//! 3. the flight's errand (`errand.rs`): Redis (`promote.rs`), then storage, then both tiers;
+//! 3. the flight's errand (`errand.rs`): Redis (`promote.rs`), then storage, then both tiers; who has nothing else reads along
+//!    as it comes;
 //! 4. [`DocCache::variant`]: a document that was compressed before (`variants.rs`); what was not is compressed behind
 //!    (`encode.rs`);
 //! 5. `replicas.rs`: what one replica finds, the others hear, and doubt what they hold.
@@ -28,6 +29,7 @@ mod options;
 mod promote;
 mod purge;
 mod replicas;
+mod rumour;
 pub mod shared;
 mod site;
 mod sites;
@@ -36,6 +38,7 @@ mod variants;
 mod warm;
 mod watch;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -164,13 +167,25 @@ impl DocCache {
 
     /// `key` from Redis or storage, for when memory holds nothing fresh; waits for a fetch that is under way rather than
     /// start another. Where the rules excuse an old copy it is served instead, and nobody who could have one waits for
-    /// long.
+    /// long. Who has none reads along with the fetch, where the document is large enough for that.
     ///
     /// The fetch is a task of its own: a client that leaves ends no fetch that others wait for.
     ///
     /// # Errors
     /// What storage answered, for all who waited; errors are not remembered. Absence is no error.
     pub async fn fetch(self: &Arc<Self>, key: &StorageKey) -> Result<Found, StoreError> {
+        self.fetch_on(Errand::Reader, key).await
+    }
+
+    /// The same for a reader who wants no more than parts of it: of what is too large to keep, nothing else is fetched.
+    ///
+    /// # Errors
+    /// As for [`DocCache::fetch`].
+    pub async fn fetch_for_parts(self: &Arc<Self>, key: &StorageKey) -> Result<Found, StoreError> {
+        self.fetch_on(Errand::ReaderOfParts, key).await
+    }
+
+    async fn fetch_on(self: &Arc<Self>, errand: Errand, key: &StorageKey) -> Result<Found, StoreError> {
         if let Some(found) = self.fresh_once_watched(key).await {
             return Ok(found);
         }
@@ -180,28 +195,35 @@ impl DocCache {
                 self.take_off(key, Errand::Behind);
                 Ok(stale)
             }
-            Some((stale, Excuse::OnFailure)) => self.fetched_or(key, stale, PATIENCE_WITH_COPY).await,
-            Some((stale, Excuse::OnlyOnFailure)) => self.fetched_or(key, stale, PATIENCE_WITH_DOUBTFUL).await,
-            Some((_, Excuse::None)) | None => self.fetched(key).await,
+            Some((stale, Excuse::OnFailure)) => self.fetched_or(errand, key, stale, PATIENCE_WITH_COPY).await,
+            Some((stale, Excuse::OnlyOnFailure)) => self.fetched_or(errand, key, stale, PATIENCE_WITH_DOUBTFUL).await,
+            Some((_, Excuse::None)) | None => self.fetched(errand, key).await,
         }
     }
 
-    /// What a flight for readers brings back.
-    async fn fetched(self: &Arc<Self>, key: &StorageKey) -> Result<Found, StoreError> {
-        let flight = self.take_off(key, Errand::Reader);
+    /// What a flight for readers brings back, or may be read of before that.
+    async fn fetched(self: &Arc<Self>, errand: Errand, key: &StorageKey) -> Result<Found, StoreError> {
+        let mut flight = self.take_off(key, errand);
         let collapsed = !flight.is_leader;
-        let mut landed = flight.land().await;
+        let mut landed = flight.ahead().await;
         let is_to_be_repeated = match &landed {
             // That flight was for nobody who waits, and has given way to those who do.
             Some(Err(StoreError::Busy)) => collapsed,
             // Something was said meanwhile: what it brings may have been true when it took off, and not be any more.
-            Some(Ok(Landed { entry, .. })) => Standing::of(entry, &self.hearing) == Standing::NewlyDoubtful,
+            Some(Ok(Landed { entry, .. })) => self.is_overtaken(entry, &flight),
             _ => false,
         };
         if is_to_be_repeated {
-            landed = self.take_off(key, Errand::Reader).land().await;
+            // As long as it is not over, it would only be joined again.
+            flight.land().await;
+            landed = self.take_off(key, errand).ahead().await;
         }
         let Landed { entry, outcome } = landed.unwrap_or(Err(StoreError::Abandoned))?;
+        if let Content::Filling(filling) = entry.content()
+            && let Some(error) = filling.failure()
+        {
+            return Err(error);
+        }
         if outcome == CacheOutcome::Updating {
             self.take_off(key, Errand::Behind);
         }
@@ -209,14 +231,22 @@ impl DocCache {
         Ok(Found { entry, outcome, ttl, collapsed })
     }
 
+    /// Whether something was said since a flight took off that what it brings may not know of.
+    fn is_overtaken(&self, entry: &Entry, flight: &Ticket<Landing>) -> bool {
+        // What is still on its way has not been held against it yet.
+        let is_belied = || matches!(entry.content(), Content::Filling(_)) && flight.is_belied(entry.version());
+        Standing::of(entry, &self.hearing) == Standing::NewlyDoubtful || is_belied()
+    }
+
     /// The same within `patience`, and else what is held.
     async fn fetched_or(
         self: &Arc<Self>,
+        errand: Errand,
         key: &StorageKey,
         held: Found,
         patience: Duration,
     ) -> Result<Found, StoreError> {
-        match timeout(patience, self.fetched(key)).await {
+        match timeout(patience, self.fetched(errand, key)).await {
             // The fetch goes on behind; when it fails, the next reader does not wait at all.
             Err(_) => Ok(held),
             // Neither says anything of the document.
@@ -227,8 +257,8 @@ impl DocCache {
 
     /// Boards the flight that fetches `key`.
     fn take_off(self: &Arc<Self>, key: &StorageKey, errand: Errand) -> Ticket<Landing> {
-        let work = |rumour, wanted| Arc::clone(self).run(key.clone(), errand, rumour, wanted);
-        self.flights.join(key, errand == Errand::Reader, work)
+        let work = |aloft| Arc::clone(self).run(key.clone(), errand, aloft);
+        self.flights.join(key, errand.is_for_reader(), work)
     }
 
     /// What memory holds that is fresh now that its site has been looked at.
@@ -257,7 +287,8 @@ impl DocCache {
         Some((Found { entry, outcome, ttl: freshness.ttl(), collapsed: false }, excuse))
     }
 
-    /// Opens a document that is too large to keep, in the very version that `entry` describes.
+    /// Opens a document that is not in memory: one that is being fetched, to be read along, or one that is too large to
+    /// keep, in the very version that `entry` describes.
     ///
     /// # Errors
     /// [`StoreError::Changed`] where storage holds another version by now; the entry is then forgotten.
@@ -265,8 +296,18 @@ impl DocCache {
         self: &Arc<Self>,
         key: &StorageKey,
         entry: &Entry,
-        range: Option<std::ops::Range<u64>>,
+        range: Option<Range<u64>>,
     ) -> Result<Object, StoreError> {
+        let all = 0..entry.meta.size;
+        if let Content::Filling(filling) = entry.content() {
+            return Ok(Object { meta: entry.meta.clone(), body: filling.read(range.unwrap_or(all)) });
+        }
+        let range = range.filter(|range| *range != all);
+        if range.is_none()
+            && let Some(body) = entry.take_opened()
+        {
+            return Ok(Object { meta: entry.meta.clone(), body });
+        }
         // Not every store looks at If-Match, so what it answers with is compared as well.
         let options = GetOptions { range, if_match: entry.meta.etag.clone(), if_none_match: None };
         let opened = self

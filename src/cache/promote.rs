@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::Provenance;
-use super::flight::Rumour;
 use super::freshness::{Excuse, Freshness};
 use super::hearing::Epoch;
+use super::rumour::Rumour;
 use super::shared::{Confirmation, Lease, LeaseGuard, Loaded, Record, Shared, Waited};
 use super::site::Site;
 use super::{Content, DocCache, Entry, Landed};
@@ -92,7 +92,7 @@ impl DocCache {
                 None
             }
             (Loaded::Document(Record { meta, body, .. }), _) => {
-                Some(Entry::document(key, meta, &body, from).inheriting(held.map(Arc::as_ref)))
+                Some(Entry::document(key, meta, Arc::from(body.as_ref()), from).inheriting(held.map(Arc::as_ref)))
             }
             // What is doubted by name here has to be confirmed by storage.
             (Loaded::Same(_), Some(held)) if held.heard_since == Epoch::NEVER => None,

@@ -2,9 +2,10 @@
 //!
 //! A variant is kept only where it saves a reader something: a tenth of the bytes, and a packet.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::http::negotiation::Coding;
+use crate::storage::{Filling, Opened};
 
 /// Bytes of a packet that are an answer's, and how many of the first one its header takes up. A document that leaves in
 /// as many packets when it is compressed is there no sooner.
@@ -24,8 +25,19 @@ const BLOCK: usize = 3 * size_of::<usize>();
 pub(super) enum Body {
     /// Nobody has asked for a variant yet.
     Plain(Arc<[u8]>),
-    /// Somebody has; or none is kept at all.
-    Varied(Option<Arc<Varied>>),
+    /// Somebody has, or it is none that is kept; none at all is nothing.
+    Apart(Option<Arc<Apart>>),
+}
+
+/// What is no plain body.
+#[derive(Debug)]
+pub(super) enum Apart {
+    /// One with variants.
+    Varied(Varied),
+    /// One that is being fetched, and the coding that somebody would rather have had it in.
+    Filling(Filling, OnceLock<Coding>),
+    /// One that is not kept, and that was opened to be looked at.
+    Opened(Opened),
 }
 
 /// A body with what has come of making its variants.
@@ -48,36 +60,50 @@ pub(super) enum Variant {
 
 impl Body {
     /// No body.
-    pub(super) const NONE: Self = Self::Varied(None);
+    pub(super) const NONE: Self = Self::Apart(None);
 
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        Self::Plain(bytes.into())
+    pub(super) fn apart(apart: Apart) -> Self {
+        Self::Apart(Some(Arc::new(apart)))
     }
 
     /// The bytes as they are in storage.
     pub(super) fn identity(&self) -> Option<&Arc<[u8]>> {
         match self {
             Self::Plain(bytes) => Some(bytes),
-            Self::Varied(varied) => varied.as_ref().map(|varied| &varied.identity),
+            Self::Apart(apart) => match apart.as_deref()? {
+                Apart::Varied(varied) => Some(&varied.identity),
+                Apart::Filling(..) | Apart::Opened(_) => None,
+            },
+        }
+    }
+
+    /// What it is, where it is no plain body.
+    pub(super) fn as_apart(&self) -> Option<&Apart> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Apart(apart) => apart.as_deref(),
         }
     }
 
     pub(super) fn variant(&self, coding: Coding) -> &Variant {
         match self {
-            Self::Varied(Some(varied)) => varied.variants.get(coding as usize).unwrap_or(&Variant::Useless),
-            Self::Varied(None) => &Variant::Useless,
             Self::Plain(_) => &Variant::Unmade,
+            Self::Apart(apart) => match apart.as_deref() {
+                Some(Apart::Varied(varied)) => varied.variants.get(coding as usize).unwrap_or(&Variant::Useless),
+                Some(Apart::Filling(..)) => &Variant::Unmade,
+                Some(Apart::Opened(_)) | None => &Variant::Useless,
+            },
         }
     }
 
     /// The same with this variant. Where one is useless, so are those that are no smaller.
     pub(super) fn with(&self, coding: Coding, variant: Variant) -> Self {
-        let mut varied = match self {
-            Self::Plain(bytes) => {
+        let mut varied = match (self, self.as_apart()) {
+            (Self::Plain(bytes), _) => {
                 Varied { identity: Arc::clone(bytes), variants: [const { Variant::Unmade }; Coding::COMPRESSING.len()] }
             }
-            Self::Varied(Some(varied)) => Varied::clone(varied),
-            Self::Varied(None) => return Self::NONE,
+            (_, Some(Apart::Varied(varied))) => varied.clone(),
+            (_, _) => return Self::NONE,
         };
         let mut from_here = varied.variants.iter_mut().skip(coding as usize);
         let is_useless = variant == Variant::Useless;
@@ -87,18 +113,18 @@ impl Body {
         if is_useless {
             from_here.filter(|other| **other == Variant::Unmade).for_each(|other| *other = Variant::Useless);
         }
-        Self::Varied(Some(Arc::new(varied)))
+        Self::apart(Apart::Varied(varied))
     }
 
     /// Bytes of it that lie in memory, but for the first block's own.
     pub(super) fn bytes(&self) -> usize {
         let identity = self.identity().map_or(0, |bytes| bytes.len());
-        let Self::Varied(Some(varied)) = self else { return identity };
+        let Some(Apart::Varied(varied)) = self.as_apart() else { return identity };
         let made = varied.variants.iter().map(|variant| match variant {
             Variant::Made(bytes) => bytes.len() + BLOCK,
             Variant::Unmade | Variant::Useless => 0,
         });
-        identity + size_of::<Varied>() + BLOCK + made.sum::<usize>()
+        identity + size_of::<Apart>() + BLOCK + made.sum::<usize>()
     }
 }
 
@@ -120,6 +146,10 @@ fn packets(bytes: usize) -> usize {
 mod tests {
     use super::*;
 
+    fn plain(bytes: &[u8]) -> Body {
+        Body::Plain(bytes.into())
+    }
+
     fn made(bytes: &[u8]) -> Variant {
         Variant::Made(bytes.into())
     }
@@ -127,27 +157,27 @@ mod tests {
     #[test]
     fn a_body_without_variants_is_no_larger_than_its_bytes() {
         assert_eq!(size_of::<Body>(), size_of::<Arc<[u8]>>());
-        assert_eq!((Body::of(b"page").bytes(), Body::NONE.bytes()), (4, 0));
+        assert_eq!((plain(b"page").bytes(), Body::NONE.bytes()), (4, 0));
     }
 
     #[test]
     fn variants_stand_beside_the_bytes_and_count() {
-        let plain = Body::of(b"some page");
+        let plain = plain(b"some page");
         assert_eq!(plain.variant(Coding::Br), &Variant::Unmade);
         let varied = plain.with(Coding::Gzip, made(b"page")).with(Coding::Br, made(b"pg"));
         assert!(Arc::ptr_eq(varied.identity().unwrap(), plain.identity().unwrap()));
         assert_eq!(varied.variant(Coding::Br), &made(b"pg"));
         assert_eq!(varied.variant(Coding::Zstd), &Variant::Unmade);
         assert_eq!(varied.variant(Coding::Gzip), &made(b"page"));
-        assert_eq!(varied.bytes(), 9 + 4 + 2 + size_of::<Varied>() + 3 * BLOCK);
+        assert_eq!(varied.bytes(), 9 + 4 + 2 + size_of::<Apart>() + 3 * BLOCK);
     }
 
     #[test]
     fn what_is_useless_rules_out_what_is_no_smaller() {
-        let body = Body::of(b"some page").with(Coding::Gzip, made(b"page")).with(Coding::Br, Variant::Useless);
+        let body = plain(b"some page").with(Coding::Gzip, made(b"page")).with(Coding::Br, Variant::Useless);
         let known = Coding::COMPRESSING.map(|coding| body.variant(coding).clone());
         assert_eq!(known, [Variant::Useless, Variant::Useless, made(b"page")]);
-        let body = Body::of(b"some page").with(Coding::Gzip, Variant::Useless);
+        let body = plain(b"some page").with(Coding::Gzip, Variant::Useless);
         assert_eq!(body.variant(Coding::Br), &Variant::Unmade);
         assert_eq!(Body::NONE.with(Coding::Br, made(b"pg")).bytes(), 0);
     }

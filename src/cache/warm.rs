@@ -125,7 +125,7 @@ fn fate(landed: &Result<(Arc<Entry>, CacheOutcome), StoreError>) -> WarmedFile {
             (Content::Large, _) => WarmedFile::TooLarge,
             (Content::Body(_), CacheOutcome::Hit) => WarmedFile::Fresh,
             (Content::Body(_), CacheOutcome::Redis | CacheOutcome::Updating) => WarmedFile::Redis,
-            (Content::Body(_), _) => WarmedFile::Fetched,
+            (Content::Body(_) | Content::Filling(_), _) => WarmedFile::Fetched,
         },
     }
 }
@@ -156,7 +156,7 @@ impl DocCache {
         let entry = self.warm_file(metadata.clone(), told).await;
         let listed = match entry.as_ref().map(|entry| entry.content()) {
             Some(Content::Body(body)) => files_in(body),
-            Some(Content::Large | Content::Absent) | None => Vec::new(),
+            Some(Content::Filling(_) | Content::Large | Content::Absent) | None => Vec::new(),
         };
         let files: Vec<_> = listed.iter().map(|file| metadata.sibling(file)).collect();
         let bad_names = files.iter().filter(|file| file.is_none()).count();

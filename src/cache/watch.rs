@@ -101,7 +101,7 @@ impl DocCache {
     async fn ask_for_metadata(self: &Arc<Self>, site: &Arc<Site>) {
         let now = self.clock.now();
         for _ in 0..2 {
-            let flight = self.take_off(&site.metadata, Errand::Check);
+            let mut flight = self.take_off(&site.metadata, Errand::Check);
             let is_ours = flight.is_leader;
             flight.land().await;
             if is_ours || site.checked_at() >= now {

@@ -54,6 +54,7 @@ impl Documents {
     async fn find(&self, context: &mut Context, key: &StorageKey) -> Result<Found, StoreError> {
         let found = match self.cache.fresh(key) {
             Some(found) => found,
+            None if asks_for_parts(context) => Box::pin(self.cache.fetch_for_parts(key)).await?,
             None => Box::pin(self.cache.fetch(key)).await?,
         };
         context.set_found(&found);
@@ -79,8 +80,7 @@ impl Documents {
             return Err(Rejection::BrokenMetadata);
         }
         let leaving = Leaving { found, coding: Coding::Identity, varies: self.cache.varies(entry) };
-        // A range is defined for GET alone (RFC 9110 §14.2).
-        let asks_for_parts = is_get(context) && context.headers().contains_key(RANGE);
+        let asks_for_parts = asks_for_parts(context);
         let codings = accepted(context, leaving, asks_for_parts);
         let validators =
             Validators { etag: entry.meta.etag.as_ref(), codings, last_modified: entry.meta.last_modified };
@@ -166,7 +166,7 @@ impl Documents {
         }
         let body = match entry.content() {
             Content::Body(whole) => pieces(&Content::shared(whole), framed),
-            Content::Large | Content::Absent => self.streamed_parts(key, entry, framed),
+            Content::Filling(_) | Content::Large | Content::Absent => self.streamed_parts(key, entry, framed),
         };
         Ok(self.partial(leaving, multipart::CONTENT_TYPE, body))
     }
@@ -190,7 +190,7 @@ impl Documents {
                 Some(part) => slice(&Content::shared(whole), &part),
                 None => Content::shared(whole),
             })),
-            Content::Large | Content::Absent => {
+            Content::Filling(_) | Content::Large | Content::Absent => {
                 let length = part.as_ref().map_or(entry.meta.size, |part| part.end - part.start);
                 let object = Box::pin(self.cache.stream(key, entry, part)).await?;
                 Ok(Body::stream(object.body, length))
@@ -220,6 +220,11 @@ impl Documents {
 
 fn is_get(context: &Context) -> bool {
     context.method() == Method::GET
+}
+
+/// A range is defined for GET alone (RFC 9110 §14.2).
+fn asks_for_parts(context: &Context) -> bool {
+    is_get(context) && context.headers().contains_key(RANGE)
 }
 
 /// In which codings a document may leave. Parts are of its bytes as they are in storage, and of nothing else.

@@ -1,39 +1,61 @@
 //! What bodies are made to promise: to be whole, to come on, and to be given up with a reader who takes nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::pieces::Pieces;
 use super::{ObjectMeta, StoreError};
 
 /// Pieces of a large object that are fetched before its reader asks for them.
 const PIECES_AHEAD: usize = 2;
 
-/// A body in memory, each piece of which `seen` was shown.
+/// How long a body may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    /// It must be through by then; this is how long it has had in all.
+    By(Instant, Duration),
+    /// It must not stand still for so long.
+    Steady(Duration),
+}
+
+impl Pace {
+    /// What `step` brings, where it comes in time.
+    pub(super) async fn keep<T>(self, step: impl Future<Output = T>) -> Result<T, StoreError> {
+        let (until, limit) = match self {
+            Self::By(deadline, limit) => (deadline, limit),
+            Self::Steady(limit) => (Instant::now() + limit, limit),
+        };
+        timeout_at(until, step).await.map_err(|_| StoreError::Timeout(limit))
+    }
+}
+
+/// A body in memory. Each piece of it is shown to `seen`, with how many bytes have come up to its end.
 pub(super) async fn collect(
     meta: &ObjectMeta,
     mut body: impl Stream<Item = Result<Bytes, StoreError>> + Unpin,
-    mut seen: impl FnMut(&[u8]),
-) -> Result<Bytes, StoreError> {
+    pace: Pace,
+    mut seen: impl FnMut(&Bytes, u64),
+) -> Result<Arc<[u8]>, StoreError> {
     // The caller has bounded the size. A body of another size than was told is an error, not a larger buffer.
-    let mut whole = Vec::with_capacity(usize::try_from(meta.size).unwrap_or_default());
-    let mut received = 0;
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk?;
-        received += chunk.len() as u64;
+    let mut pieces = Pieces::default();
+    while let Some(piece) = pace.keep(body.next()).await? {
+        let piece = piece?;
+        let received = pieces.length() + piece.len() as u64;
         if received > meta.size {
-            break;
+            return Err(StoreError::Truncated { expected: meta.size, received });
         }
-        seen(&chunk);
-        whole.extend_from_slice(&chunk);
+        seen(&piece, received);
+        pieces.push(piece);
     }
-    if received != meta.size {
-        return Err(StoreError::Truncated { expected: meta.size, received });
+    if pieces.length() != meta.size {
+        return Err(StoreError::Truncated { expected: meta.size, received: pieces.length() });
     }
-    Ok(whole.into())
+    Ok(pieces.whole())
 }
 
 /// A body that fails when it stands still for `limit`, or does not come to `expected` bytes.
@@ -101,8 +123,6 @@ pub(super) fn pumped(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use futures_util::stream;
 
     use super::*;
@@ -116,15 +136,39 @@ mod tests {
         stream::iter(chunks)
     }
 
+    async fn collected(size: u64, chunks: &[&'static str]) -> Result<String, StoreError> {
+        let whole = collect(&meta(size), body(chunks), Pace::Steady(Duration::from_secs(5)), |_, _| {}).await?;
+        Ok(String::from_utf8(whole.to_vec()).unwrap())
+    }
+
     #[tokio::test]
     async fn a_body_is_whole_or_an_error() {
-        assert_eq!(collect(&meta(6), body(&["ab", "cd", "ef"]), |_| {}).await.unwrap(), "abcdef");
-        assert_eq!(collect(&meta(2), body(&["ab"]), |_| {}).await.unwrap(), "ab");
-        assert_eq!(collect(&meta(0), body(&[]), |_| {}).await.unwrap(), "");
+        assert_eq!(collected(6, &["ab", "cd", "ef"]).await.unwrap(), "abcdef");
+        assert_eq!(collected(2, &["ab"]).await.unwrap(), "ab");
+        assert_eq!(collected(0, &[]).await.unwrap(), "");
         for (size, chunks) in [(3, &["ab"][..]), (1, &["ab"]), (5, &["ab", "cd"]), (3, &["ab", "cd"])] {
-            let error = collect(&meta(size), body(chunks), |_| {}).await.unwrap_err();
+            let error = collected(size, chunks).await.unwrap_err();
             assert!(matches!(error, StoreError::Truncated { .. }), "{size} {chunks:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_its_time_for_all_of_it_or_for_each_piece() {
+        let (piece, limit) = (Duration::from_secs(2), Duration::from_secs(5));
+        let slow = || {
+            let pieces = body(&["ab", "cd", "ef"]).then(move |chunk| async move {
+                tokio::time::sleep(piece).await;
+                chunk
+            });
+            Box::pin(pieces)
+        };
+        let steadily = collect(&meta(6), slow(), Pace::Steady(limit), |_, _| {}).await;
+        assert_eq!(steadily.unwrap().as_ref(), b"abcdef");
+        let in_time = collect(&meta(6), slow(), Pace::By(Instant::now() + limit, limit), |_, _| {}).await;
+        assert!(matches!(in_time, Err(StoreError::Timeout(told)) if told == limit));
+        let stalled = Box::pin(slow().take(1).chain(stream::pending()));
+        let standing = collect(&meta(6), stalled, Pace::Steady(limit), |_, _| {}).await;
+        assert!(matches!(standing, Err(StoreError::Timeout(told)) if told == limit));
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ mod bucket;
 mod credential;
 mod embedded;
 mod error;
+mod fill;
 mod forbidden;
 mod gate;
 mod gcs;
@@ -13,6 +14,7 @@ mod http;
 mod local;
 mod options;
 mod origins;
+mod pieces;
 mod reader;
 mod rest;
 mod s3;
@@ -41,6 +43,7 @@ pub use azure::{AzureAccess, AzureIdentity, AzureOptions, AzureProof, MachineEnd
 pub use credential::Kept;
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
+pub use fill::{Fill, Filling, Opened};
 pub use forbidden::{CODES_OF_THE_CREDENTIAL, Forbidden};
 pub use gcs::{AwsVariables, DefaultCredentials, GoogleCredentials, NotCredentials, gcs};
 pub use local::LocalStore;
@@ -155,8 +158,11 @@ pub struct Object {
     /// What it is, whole.
     pub meta: ObjectMeta,
     /// Its bytes, or those that were asked for; ends with an error where they don't all come.
-    pub body: BoxStream<'static, Result<Bytes, StoreError>>,
+    pub body: ObjectBody,
 }
+
+/// The bytes of an object, in pieces.
+pub type ObjectBody = BoxStream<'static, Result<Bytes, StoreError>>;
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use moka::sync::Cache;
 
 use super::{
-    Contact, DocStore, Forbidden, GetOptions, Kept, Object, ObjectMeta, OriginOptions, Reader, Scope, Standing,
+    Contact, DocStore, Fill, Forbidden, GetOptions, Kept, Object, ObjectMeta, OriginOptions, Reader, Scope, Standing,
     StoreError, Whole,
 };
 use crate::chain::chain;
@@ -181,6 +181,22 @@ impl Origins {
     /// As there.
     pub async fn fetch(&self, file: Wanted<'_>, known: Option<&ETag>, max_bytes: u64) -> Result<Whole, StoreError> {
         self.ask(file, |reader, name| async move { reader.fetch(&name, known, max_bytes).await }.boxed()).await
+    }
+
+    /// Reads an object that a reader waits for, and of which nothing is known: see [`Reader::fetch_along`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn fetch_along(&self, file: Wanted<'_>, max_bytes: u64, fill: &Fill) -> Result<Whole, StoreError> {
+        self.ask(file, |reader, name| async move { reader.fetch_along(&name, max_bytes, fill).await }.boxed()).await
+    }
+
+    /// What is known of an object, for a reader who waits.
+    ///
+    /// # Errors
+    /// As for [`Reader::fetch`].
+    pub async fn stat(&self, file: Wanted<'_>) -> Result<ObjectMeta, StoreError> {
+        self.ask(file, stat).await
     }
 
     /// Reads an object that nobody waits for: see [`Reader::fetch_behind`].

@@ -9,11 +9,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::body::{patient, pumped};
+use super::fill::{Fill, Opened};
 use super::gate::Gate;
 use super::rest::Rest;
 use super::standing::Standing;
-use super::whole::{Whole, WholeReads};
-use super::{DocStore, Forbidden, GetOptions, Object, ObjectMeta, OriginOptions, StoreError, StoreOptions};
+use super::whole::{Order, Whole, WholeReads};
+use super::{DocStore, Forbidden, GetOptions, Object, ObjectBody, ObjectMeta, OriginOptions, StoreError, StoreOptions};
 use crate::docs::ObjectName;
 use crate::http::etag::ETag;
 use crate::telemetry::{Kind, OriginInstruments, Span, StorageOperation};
@@ -101,7 +102,26 @@ impl Reader {
         known: Option<&ETag>,
         max_bytes: u64,
     ) -> Result<Whole, StoreError> {
-        self.fetch_for(Sake::Reader, name, known, max_bytes).await
+        self.fetch_unseen(self.enter(Sake::Reader), name, known, max_bytes).await
+    }
+
+    /// The same for an object of which nothing is known. Where that pays it may be read along by way of `fill`: then it may
+    /// take any time, as long as it does not stand still. Of one that is too large, the body comes as [`Reader::stream`]
+    /// gives it, where that has a place.
+    ///
+    /// # Errors
+    /// As for [`Reader::fetch`].
+    pub async fn fetch_along(&self, name: &ObjectName<'_>, max_bytes: u64, fill: &Fill) -> Result<Whole, StoreError> {
+        let order = Order { fill: Some(fill), ..self.order(name, None, max_bytes) };
+        Ok(match self.fetch_in(self.enter(Sake::Reader), order).await? {
+            Whole::TooLarge(meta, opened) => {
+                let body = opened.and_then(|opened| opened.take());
+                let place = self.streams.try_enter().ok();
+                let body = body.zip(place).map(|(body, place)| self.streamed(body, meta.size, place));
+                Whole::TooLarge(meta, body.map(Opened::new))
+            }
+            other => other,
+        })
     }
 
     /// The same for an object that nobody waits for, since a copy of it has been served: in one of a few places of its
@@ -116,7 +136,7 @@ impl Reader {
         known: Option<&ETag>,
         max_bytes: u64,
     ) -> Result<Whole, StoreError> {
-        self.fetch_for(Sake::Behind, name, known, max_bytes).await
+        self.fetch_unseen(self.enter(Sake::Behind), name, known, max_bytes).await
     }
 
     /// The same for an object that nobody has asked for yet: in one of the same few places, whenever there is one, and
@@ -138,7 +158,7 @@ impl Reader {
                 () = wanted => self.fetches.enter().await,
             }
         };
-        self.fetch_in(place, name, known, max_bytes).await
+        self.fetch_unseen(place, name, known, max_bytes).await
     }
 
     /// How many objects may be fetched at leisure at a time so that refreshes find places beside them.
@@ -151,31 +171,37 @@ impl Reader {
     /// # Errors
     /// As for [`Reader::fetch`].
     pub async fn folders(&self, parent: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        let list = self.store.folders(parent, limit);
+        let list = self.in_time(self.store.folders(parent, limit));
         let (folders, _place) = self.operate(self.enter_at_leisure(), StorageOperation::List, parent, list).await?;
         Ok(folders)
     }
 
-    async fn fetch_for(
-        &self,
-        sake: Sake,
-        name: &ObjectName<'_>,
-        known: Option<&ETag>,
-        max_bytes: u64,
-    ) -> Result<Whole, StoreError> {
-        self.fetch_in(self.enter(sake), name, known, max_bytes).await
-    }
-
-    async fn fetch_in(
+    /// Reads an object whole that nobody sees anything of before.
+    async fn fetch_unseen(
         &self,
         place: impl Future<Output = Result<OwnedSemaphorePermit, StoreError>>,
         name: &ObjectName<'_>,
         known: Option<&ETag>,
         max_bytes: u64,
     ) -> Result<Whole, StoreError> {
-        let fetch = self.whole_reads.read(&*self.store, name, known, max_bytes);
-        let (whole, _place) = self.operate(place, StorageOperation::Get, name.as_str(), fetch).await?;
+        Ok(match self.fetch_in(place, self.order(name, known, max_bytes)).await? {
+            Whole::TooLarge(meta, _) => Whole::TooLarge(meta, None),
+            other => other,
+        })
+    }
+
+    async fn fetch_in(
+        &self,
+        place: impl Future<Output = Result<OwnedSemaphorePermit, StoreError>>,
+        order: Order<'_>,
+    ) -> Result<Whole, StoreError> {
+        let fetch = self.whole_reads.read(order);
+        let (whole, _place) = self.operate(place, StorageOperation::Get, order.name.as_str(), fetch).await?;
         Ok(whole)
+    }
+
+    fn order<'a>(&'a self, name: &'a ObjectName<'a>, known: Option<&'a ETag>, max_bytes: u64) -> Order<'a> {
+        Order { store: &*self.store, name, known, max_bytes, limit: self.timeout, fill: None }
     }
 
     /// Opens an object, or a part of it, for a reader that takes it as fast as it can. One that takes nothing for
@@ -184,12 +210,16 @@ impl Reader {
     /// # Errors
     /// As for [`Reader::fetch`].
     pub async fn stream(&self, name: &ObjectName<'_>, options: &GetOptions) -> Result<Object, StoreError> {
-        let open = self.store.get(name, options);
+        let open = self.in_time(self.store.get(name, options));
         let (object, place) =
             self.operate(self.enter(Sake::Stream), StorageOperation::Stream, name.as_str(), open).await?;
         let expected = options.range.as_ref().map_or(object.meta.size, |range| range.end - range.start);
-        let body = pumped(patient(object.body, self.timeout, expected), self.reader_timeout, place);
-        Ok(Object { meta: object.meta, body: body.boxed() })
+        Ok(Object { meta: object.meta, body: self.streamed(object.body, expected, place) })
+    }
+
+    /// A body of `expected` bytes for a reader that takes it as fast as it can, and that has this place.
+    fn streamed(&self, body: ObjectBody, expected: u64, place: OwnedSemaphorePermit) -> ObjectBody {
+        pumped(patient(body, self.timeout, expected), self.reader_timeout, place).boxed()
     }
 
     /// Looks whether storage can be read at all: lists at most `limit` keys below `prefix` or, where that is refused,
@@ -198,12 +228,12 @@ impl Reader {
     /// # Errors
     /// As for [`Reader::fetch`].
     pub async fn contact(&self, prefix: &str, limit: usize, probe: &ObjectName<'_>) -> Result<Contact, StoreError> {
-        let list = self.store.list(prefix, limit);
+        let list = self.in_time(self.store.list(prefix, limit));
         let refusal = match self.operate(self.enter(Sake::Reader), StorageOperation::List, prefix, list).await {
             Err(StoreError::Denied(refusal)) => refusal,
             other => return other.map(|(keys, _place)| Contact::Keys(keys)),
         };
-        let stat = self.store.stat(probe);
+        let stat = self.in_time(self.store.stat(probe));
         match self.operate(self.enter(Sake::Reader), StorageOperation::Stat, probe.as_str(), stat).await {
             Ok(_) | Err(StoreError::Absent) => Ok(Contact::Unlistable),
             Err(StoreError::Denied(_)) if self.store.forbidden() == Forbidden::Undecided => {
@@ -222,7 +252,7 @@ impl Reader {
     /// # Errors
     /// As for [`Reader::fetch`].
     pub async fn stat(&self, name: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
-        let stat = self.store.stat(name);
+        let stat = self.in_time(self.store.stat(name));
         let (meta, _place) =
             self.operate(self.enter(Sake::Reader), StorageOperation::Stat, name.as_str(), stat).await?;
         Ok(meta)
@@ -248,8 +278,13 @@ impl Reader {
         self.store.forbidden()
     }
 
-    /// Does `work` once it has its place, measured, within its time, and not at all while storage rests. The place comes
-    /// back with what was found: what lasts longer keeps it.
+    /// `work`, as far as it is done in time.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        timeout(self.timeout, work).await.unwrap_or(Err(StoreError::Timeout(self.timeout)))
+    }
+
+    /// Does `work`, which sees to its time, once it has its place, measured, and not at all while storage rests. The place
+    /// comes back with what was found: what lasts longer keeps it.
     async fn operate<T>(
         &self,
         place: impl Future<Output = Result<OwnedSemaphorePermit, StoreError>>,
@@ -262,9 +297,8 @@ impl Reader {
         let operate = async {
             self.rest.check()?;
             let place = place.await?;
-            let in_time = async { timeout(self.timeout, work).await.unwrap_or(Err(StoreError::Timeout(self.timeout))) };
             // It may have begun to rest while this one waited.
-            let found = self.rest.attempt(in_time).await?;
+            let found = self.rest.attempt(work).await?;
             Ok((found, place))
         };
         let result: Result<_, StoreError> = span.scope().run(operate).await;

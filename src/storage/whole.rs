@@ -1,11 +1,14 @@
 //! Reading an object whole, and making sure that it is the one that the store holds.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use bytes::Bytes;
 use md5::{Digest, Md5};
+use tokio::time::Instant;
 
-use super::body::collect;
+use super::body::{Pace, collect};
+use super::fill::{Fill, Opened};
 use super::{DocStore, GetOptions, ObjectMeta, StoreError};
 use crate::docs::ObjectName;
 use crate::http::etag::ETag;
@@ -14,15 +17,34 @@ use crate::http::etag::ETag;
 /// more: a bucket encrypted with keys of one's own must not pay for every body twice for ever.
 const DISPROOFS: u32 = 3;
 
+/// An object larger than this may be read along while it is read whole. A smaller one is there after a few round trips
+/// anyway, and until it is, a failure can still be told as one, and a damaged body be read again without anyone noticing.
+const READ_ALONG_ABOVE: u64 = 64 * 1024;
+
 /// An object that was to be read whole.
 #[derive(Debug)]
 pub enum Whole {
     /// Here it is.
-    Body(ObjectMeta, Bytes),
-    /// It is larger than the caller would keep.
-    TooLarge(ObjectMeta),
+    Body(ObjectMeta, Arc<[u8]>),
+    /// It is larger than the caller would keep; with its body, where a reader may have that.
+    TooLarge(ObjectMeta, Option<Opened>),
     /// It still has the tag that the caller named.
     NotModified,
+}
+
+/// What is to be read whole.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) store: &'a dyn DocStore,
+    pub(super) name: &'a ObjectName<'a>,
+    /// Not if it still has this tag.
+    pub(super) known: Option<&'a ETag>,
+    /// Not if it is larger.
+    pub(super) max_bytes: u64,
+    /// How long it may take or, where it is read along, until its first byte and then between any two pieces.
+    pub(super) limit: Duration,
+    /// Where it may be read along.
+    pub(super) fill: Option<&'a Fill>,
 }
 
 /// What a body hashes to by MD5, for those who damage it by accident: nothing here rests on it being hard to forge.
@@ -56,29 +78,36 @@ pub(super) struct WholeReads {
 enum Try {
     Sound(Whole),
     /// The body does not have the checksum that the store tells.
-    Doubtful(ObjectMeta, Bytes),
+    Doubtful(ObjectMeta, Arc<[u8]>),
 }
 
 impl WholeReads {
-    /// Reads an object into memory, unless it is larger than `max_bytes` or still has the tag `known`.
+    /// Reads an object into memory, unless it is larger than its caller would keep or still has the tag that is known.
     ///
     /// A body that does not have its checksum is read once more. The same body again: then it is the checksum that is
     /// none. Another one that has its checksum: then the first was damaged. Else neither is to be believed.
-    pub(super) async fn read(
-        &self,
-        store: &dyn DocStore,
-        name: &ObjectName<'_>,
-        known: Option<&ETag>,
-        max_bytes: u64,
-    ) -> Result<Whole, StoreError> {
-        let options = GetOptions { if_none_match: known.cloned(), ..GetOptions::default() };
-        let (meta, body) = match self.attempt(store, name, &options, max_bytes).await? {
+    ///
+    /// Those who read along have had all of the first body but its last piece by then. They are sent the rest where that
+    /// makes up the second; else their answers are broken off, and only those who come later have it.
+    pub(super) async fn read(&self, order: Order<'_>) -> Result<Whole, StoreError> {
+        let pace = Pace::By(Instant::now() + order.limit, order.limit);
+        let options = GetOptions { if_none_match: order.known.cloned(), ..GetOptions::default() };
+        let (meta, body) = match self.attempt(order, &options, pace).await? {
             Try::Sound(whole) => return Ok(whole),
             Try::Doubtful(meta, body) => (meta, body),
         };
-        match self.attempt(store, name, &GetOptions::default(), max_bytes).await? {
+        let is_read_along = order.fill.is_some_and(Fill::has_begun);
+        let pace = if is_read_along { Pace::Steady(order.limit) } else { pace };
+        match self.attempt(Order { fill: None, ..order }, &GetOptions::default(), pace).await? {
             Try::Sound(whole) => {
-                tracing::warn!(key = %name, "storage sent a body without its checksum, and a sound one when asked again");
+                let key = order.name;
+                tracing::warn!(%key, "storage sent a body without its checksum, and a sound one when asked again");
+                if let Some(fill) = order.fill {
+                    fill.settle_for(match &whole {
+                        Whole::Body(again, body) if *again == meta => Some(body),
+                        _ => None,
+                    });
+                }
                 Ok(whole)
             }
             Try::Doubtful(again, same) if again == meta && same == body => {
@@ -89,33 +118,39 @@ impl WholeReads {
         }
     }
 
-    async fn attempt(
-        &self,
-        store: &dyn DocStore,
-        name: &ObjectName<'_>,
-        options: &GetOptions,
-        max_bytes: u64,
-    ) -> Result<Try, StoreError> {
-        let object = match store.get(name, options).await {
+    async fn attempt(&self, order: Order<'_>, options: &GetOptions, pace: Pace) -> Result<Try, StoreError> {
+        let object = match pace.keep(order.store.get(order.name, options)).await? {
             Err(StoreError::NotModified) => return Ok(Try::Sound(Whole::NotModified)),
             other => other?,
         };
         let meta = object.meta;
-        if meta.size > max_bytes {
-            return Ok(Try::Sound(Whole::TooLarge(meta)));
+        if meta.size > order.max_bytes {
+            return Ok(Try::Sound(Whole::TooLarge(meta, Some(Opened::new(object.body)))));
         }
-        let told = if self.are_checksums() { store.checksum(&meta) } else { None };
-        let Some(told) = told else {
-            let body = collect(&meta, object.body, |_| {}).await?;
-            return Ok(Try::Sound(Whole::Body(meta, body)));
-        };
-        // Piece by piece: a large body at once would keep others waiting.
-        let mut hash = Md5::new();
-        let body = collect(&meta, object.body, |piece| hash.update(piece)).await?;
-        if Checksum(hash.finalize().into()) != told {
-            return Ok(Try::Doubtful(meta, body));
+        let fill = order.fill.filter(|_| meta.size > READ_ALONG_ABOVE);
+        let pace = if fill.is_some() { Pace::Steady(order.limit) } else { pace };
+        if let Some(fill) = fill {
+            fill.begin(&meta);
         }
-        self.disproofs.store(0, Ordering::Relaxed);
+        let told = if self.are_checksums() { order.store.checksum(&meta) } else { None };
+        let mut hash = told.map(|told| (told, Md5::new()));
+        let body = collect(&meta, object.body, pace, |piece, received| {
+            // Piece by piece: a large body at once would keep others waiting.
+            if let Some((_, hash)) = &mut hash {
+                hash.update(piece);
+            }
+            // The last piece only once the body is known to be sound.
+            if let Some(fill) = fill.filter(|_| received < meta.size) {
+                fill.push(piece);
+            }
+        });
+        let body = body.await?;
+        if let Some((told, hash)) = hash {
+            if Checksum(hash.finalize().into()) != told {
+                return Ok(Try::Doubtful(meta, body));
+            }
+            self.disproofs.store(0, Ordering::Relaxed);
+        }
         Ok(Try::Sound(Whole::Body(meta, body)))
     }
 
@@ -138,6 +173,7 @@ mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
+    use bytes::Bytes;
     use futures_util::{StreamExt, stream};
 
     use super::*;
@@ -189,7 +225,9 @@ mod tests {
 
     async fn read(reads: &WholeReads, store: &Bodies) -> Result<String, StoreError> {
         let key = Locator::new(Options::default()).locate("/static/docs/a/b/c/x").unwrap().key;
-        match reads.read(store, &Layout::default().place(&key), None, 100).await? {
+        let layout = Layout::default();
+        let (name, limit) = (&layout.place(&key), Duration::from_secs(5));
+        match reads.read(Order { store, name, known: None, max_bytes: 100, limit, fill: None }).await? {
             Whole::Body(_, body) => Ok(String::from_utf8(body.to_vec()).unwrap()),
             other => panic!("{other:?}"),
         }
@@ -252,5 +290,55 @@ mod tests {
             assert_eq!(read(&reads, &store).await.unwrap(), "page");
         }
         assert_eq!(store.left(), 0);
+    }
+    /// Gives a body of eight pieces, one every two seconds.
+    #[derive(Debug)]
+    struct Slow;
+
+    const SLOW_PIECE: usize = 10_000;
+
+    #[async_trait]
+    impl DocStore for Slow {
+        async fn stat(&self, _name: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
+            Err(StoreError::Absent)
+        }
+
+        async fn get(&self, _name: &ObjectName<'_>, _options: &GetOptions) -> Result<Object, StoreError> {
+            let body = stream::iter(0..8_u8).then(async |number| {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                Ok(Bytes::from(vec![number; SLOW_PIECE]))
+            });
+            let meta = ObjectMeta { size: 8 * SLOW_PIECE as u64, etag: None, last_modified: None };
+            Ok(Object { meta, body: body.boxed() })
+        }
+
+        async fn list(&self, _prefix: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn folders(&self, _parent: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_read_along_may_take_its_time_and_what_is_not_has_one_deadline() {
+        let key = Locator::new(Options::default()).locate("/static/docs/a/b/c/x").unwrap().key;
+        let (layout, reads) = (Layout::default(), WholeReads::default());
+        let order = Order {
+            store: &Slow,
+            name: &layout.place(&key),
+            known: None,
+            max_bytes: 1 << 20,
+            limit: Duration::from_secs(5),
+            fill: None,
+        };
+        assert!(matches!(reads.read(order).await, Err(StoreError::Timeout(_))));
+        let fill = Fill::new(|_, _| {});
+        let whole = reads.read(Order { fill: Some(&fill), ..order }).await;
+        assert!(matches!(whole, Ok(Whole::Body(_, body)) if body.len() == 8 * SLOW_PIECE));
+        assert!(fill.has_begun());
+        let hasty = Order { fill: Some(&fill), limit: Duration::from_secs(1), ..order };
+        assert!(matches!(reads.read(hasty).await, Err(StoreError::Timeout(_))));
     }
 }

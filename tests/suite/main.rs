@@ -33,6 +33,7 @@ mod places;
 mod publish;
 mod published_site;
 mod read_only;
+mod reading_along;
 mod redis_client;
 mod replicas;
 mod sites;

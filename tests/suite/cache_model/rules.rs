@@ -132,7 +132,7 @@ impl Log {
         let meta = &found.entry.meta;
         let body = match found.entry.content() {
             Content::Absent => return Ok(None),
-            Content::Large => None,
+            Content::Large | Content::Filling(_) => None,
             Content::Body(body) => Some(body),
         };
         let is_written = self.writes.iter().any(|write| {

@@ -17,8 +17,11 @@ use hyper_util::rt::TokioIo;
 use md5::{Digest, Md5};
 use tokio::net::TcpListener;
 
-/// Bytes of each object: more than one read of a socket brings.
-pub const SIZE: usize = 200_000;
+/// Bytes of each object: more than one read of a socket brings, and few enough to be read whole before any leave.
+pub const SIZE: usize = 60_000;
+
+/// So many that they leave as they come, for objects whose names end so.
+pub const READ_ALONG: (&str, usize) = (".svg", 400_000);
 
 /// Larger than what is kept, for objects whose names end so.
 pub const LARGE: (&str, usize) = (".mp4", 9 << 20);
@@ -96,7 +99,7 @@ impl Ailing {
 
 /// What the object of this path holds.
 pub fn contents(path: &str) -> Bytes {
-    let size = if path.ends_with(LARGE.0) { LARGE.1 } else { SIZE };
+    let size = [READ_ALONG, LARGE].iter().find(|(end, _)| path.ends_with(end)).map_or(SIZE, |(_, size)| *size);
     path.bytes().cycle().take(size).collect()
 }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use callboard::docs::ObjectName;
 use callboard::http::etag::ETag;
-use callboard::storage::{DocStore, GetOptions, Object, ObjectMeta, StoreError};
+use callboard::storage::{DocStore, GetOptions, Object, ObjectBody, ObjectMeta, StoreError};
 use futures_util::{StreamExt, stream};
 use tokio::sync::{Notify, Semaphore};
 
@@ -29,6 +29,62 @@ pub enum Deed {
     Truncate,
     /// Gives some bytes and then no more.
     Hang,
+    /// Gives bytes as somebody lets them flow.
+    Pour(Pour),
+}
+
+/// A body that comes piece by piece, of [`PIECE`] bytes each, as permits are given.
+#[derive(Clone)]
+pub struct Pour {
+    bytes: Bytes,
+    tag: &'static str,
+    flow: Arc<Semaphore>,
+    /// After so many pieces it fails, or dies.
+    cut_after: usize,
+    dies: bool,
+}
+
+impl Pour {
+    pub fn new(bytes: Bytes, tag: &'static str) -> Self {
+        Self { bytes, tag, flow: Arc::new(Semaphore::new(0)), cut_after: usize::MAX, dies: false }
+    }
+
+    /// The same, which fails after so many pieces.
+    pub fn cut_after(self, pieces: usize) -> Self {
+        Self { cut_after: pieces, ..self }
+    }
+
+    /// The same, whose fetch dies after so many pieces.
+    pub fn dying_after(self, pieces: usize) -> Self {
+        Self { cut_after: pieces, dies: true, ..self }
+    }
+
+    /// Lets so many pieces come, a failure included.
+    pub fn flow(&self, pieces: usize) {
+        self.flow.add_permits(pieces);
+    }
+
+    /// Lets all come that is left.
+    pub fn flow_on(&self) {
+        self.flow(Semaphore::MAX_PERMITS / 2);
+    }
+
+    fn body(self) -> ObjectBody {
+        let pieces: Vec<_> = self.bytes.chunks(PIECE).map(|piece| Ok(self.bytes.slice_ref(piece))).collect();
+        let cut = (pieces.len() > self.cut_after).then(|| Err(StoreError::unavailable("cut")));
+        let pieces = pieces.into_iter().take(self.cut_after).chain(cut);
+        let (flow, dies) = (self.flow, self.dies);
+        stream::iter(pieces)
+            .then(move |piece| {
+                let flow = Arc::clone(&flow);
+                async move {
+                    flow.acquire().await.unwrap().forget();
+                    assert!(!dies || piece.is_ok(), "a body that dies, on purpose");
+                    piece
+                }
+            })
+            .boxed()
+    }
 }
 
 pub struct Scripted {
@@ -157,7 +213,7 @@ impl DocStore for Scripted {
         self.stats.fetch_add(1, Ordering::SeqCst);
         match self.deed(key) {
             Deed::Fail(error) => Err(error),
-            Deed::Give(bytes, tag) => Ok(meta(bytes.len() as u64, tag)),
+            Deed::Give(bytes, tag) | Deed::Pour(Pour { bytes, tag, .. }) => Ok(meta(bytes.len() as u64, tag)),
             _ => Err(StoreError::Absent),
         }
     }
@@ -186,6 +242,10 @@ impl DocStore for Scripted {
                 let body = stream::iter([Ok(Bytes::from_static(b"half"))]).chain(stream::pending()).boxed();
                 return Ok(Object { meta: meta(8, "t"), body });
             }
+            Deed::Pour(pour) if options.range.is_none() && options.if_none_match != ETag::from_store(pour.tag) => {
+                return Ok(Object { meta: meta(pour.bytes.len() as u64, pour.tag), body: pour.body() });
+            }
+            Deed::Pour(Pour { bytes, tag, .. }) => (bytes, tag),
         };
         let meta = meta(bytes.len() as u64, tag);
         if options.if_none_match.is_some() && options.if_none_match == meta.etag {
