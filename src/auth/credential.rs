@@ -116,24 +116,22 @@ impl<'a> Authorization<'a> {
             // Whoever stands in front of us may have looked at the other one.
             return Err(AuthError::SeveralAuthorizations);
         }
-        match word_after_bearer(value.as_bytes()) {
-            Some(word) => token(word).map(Self::Bearer),
-            None => Ok(Self::Other),
+        let Some(word) = word_after_bearer(value.as_bytes()) else { return Ok(Self::Other) };
+        match token(word) {
+            // Several words.
+            Err(_) if word.iter().any(u8::is_ascii_whitespace) => Ok(Self::Other),
+            token => token.map(Self::Bearer),
         }
     }
 }
 
-/// The scheme in any case, one space or more, and a single word.
+/// What stands behind the scheme, in any case, and one space or more.
 fn word_after_bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(b"bearer".len())?;
     let start = rest.iter().position(|&byte| byte != b' ')?;
     let word = rest.get(start..)?;
-    let readable = scheme.eq_ignore_ascii_case(b"bearer") && start > 0 && !holds_white_space(word);
+    let readable = scheme.eq_ignore_ascii_case(b"bearer") && start > 0;
     readable.then_some(word)
-}
-
-fn holds_white_space(word: &[u8]) -> bool {
-    word.iter().fold(false, |any, byte| any | byte.is_ascii_whitespace())
 }
 
 /// The first `backstage-auth` cookie that holds anything. HTTP/2 clients may spread cookies over several headers

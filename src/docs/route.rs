@@ -115,6 +115,16 @@ impl Locator {
     /// can be meant.
     pub fn locate(&self, path: &str) -> Option<Route> {
         let (class, rest) = split_prefix(path)?;
+        if class == RouteClass::Static
+            && let Some(entity_end) = names_its_key(rest)
+        {
+            return Some(Route { class, key: StorageKey::new(rest.to_owned(), entity_end) });
+        }
+        self.resolve(class, rest)
+    }
+
+    /// The long way: segment by segment.
+    fn resolve(&self, class: RouteClass, rest: &str) -> Option<Route> {
         let mut segments = rest.split('/');
         let behind = if class == RouteClass::Metadata { 1 + METADATA_FILE.len() } else { 0 };
         let mut key = KeyBuilder::new(rest.len() + behind);
@@ -129,6 +139,24 @@ impl Locator {
         }
         key.finish().map(|key| Route { class, key })
     }
+}
+
+/// Where the entity ends in a path that stands for itself, as nearly all do: plain characters, an entity in lower case,
+/// nothing to be decoded or resolved. The long way leads to the same key.
+fn names_its_key(path: &str) -> Option<usize> {
+    let stands_for_itself = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'%' | b'\\');
+    // All at once, which compilers make one step of for many bytes.
+    if !path.bytes().fold(true, |all, byte| all & stands_for_itself(byte)) {
+        return None;
+    }
+    let mut slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
+    let entity_end = slashes.nth(2)?;
+    let is_lower = !path.get(..entity_end)?.bytes().any(|byte| byte.is_ascii_uppercase());
+    // An empty segment or one of dots has its first byte after a slash, or at the start.
+    let is_doubtful = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
+    let has_doubtful = path.as_bytes().windows(2).any(is_doubtful);
+    let is_whole = !path.starts_with(['/', '.']) && !path.ends_with('/');
+    (is_lower && is_whole && !has_doubtful).then_some(entity_end)
 }
 
 fn split_prefix(path: &str) -> Option<(RouteClass, &str)> {

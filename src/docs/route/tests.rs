@@ -78,6 +78,15 @@ fn what_leaves_the_entitys_folder_is_not_found() {
 }
 
 #[test]
+fn nearly_all_paths_go_the_short_way() {
+    assert_eq!(names_its_key("default/component/shop/guide/index.html"), Some(22));
+    for long in ["d/c/S/x", "d/c/s/a//b", "d/c/s/.x", "d/c/s/x/", "d/c/s/%20", "d/c/s/é", "/c/s/x", "d/c/s", "d/c/s/"]
+    {
+        assert_eq!(names_its_key(long), None, "{long}");
+    }
+}
+
+#[test]
 fn names_are_decoded_once_and_fully() {
     let decoded = |segment: &str| key(&format!("/static/docs/d/c/s/{segment}"));
     assert_eq!(decoded("%23%3F%2B%26").as_deref(), Some("d/c/s/#?+&"));
@@ -89,6 +98,15 @@ fn names_are_decoded_once_and_fully() {
 }
 
 proptest! {
+    #[test]
+    fn the_short_way_leads_where_the_long_one_does(path in "([a-zA-C~ -]{0,3}[/.%\\\\]{0,2}){0,8}") {
+        if let Some(entity_end) = names_its_key(&path) {
+            let short = StorageKey::new(path.clone(), entity_end);
+            let long = locator(false).resolve(RouteClass::Static, &path).map(|route| route.key);
+            prop_assert_eq!(Some((short.as_str(), short.site())), long.as_ref().map(|key| (key.as_str(), key.site())));
+        }
+    }
+
     #[test]
     fn a_key_never_leaves_its_entity(path in "(/static/docs|/metadata/techdocs)?[/.a-cA%2eEfF\\\\0-9éß]{0,60}") {
         if let Some(route) = locator(false).locate(&path) {
