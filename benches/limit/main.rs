@@ -128,8 +128,10 @@ fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let rounds = Rounds { count: arguments.rounds.max(1), seconds: arguments.seconds.max(1) };
     let filters = &arguments.filters;
-    let is_wanted =
-        |name: &str, filter: &String| name.split(' ').next() == Some(filter) || name.contains(filter.as_str());
+    let is_wanted = |name: &str, filter: &String| match filter.parse() {
+        Ok(number @ 1..=11) => report::number(name) == number,
+        _ => name.contains(filter.as_str()),
+    };
     let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| is_wanted(name, filter));
     let mut report = Report::open();
     let mut measured = Vec::new();

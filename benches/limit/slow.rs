@@ -17,6 +17,8 @@ use super::json::merge;
 use super::memory::resident;
 use super::report::{Line, Unit};
 use super::s3::{self, S3};
+use super::wire::Answer;
+use super::wrk::Headers;
 
 const KEY: &str = "default/component/bench/video.mp4";
 const PATH: &str = "/api/techdocs/static/docs/default/component/bench/video.mp4";
@@ -35,6 +37,9 @@ pub(crate) fn readers(row: &'static str, _: Rounds) -> anyhow::Result<Vec<Line>>
     let folder = TempDir::new()?;
     write(&folder.path().join(KEY), &vec![b'x'; BYTES])?;
     let storage = S3::start(folder.path(), Duration::ZERO)?;
+    // It reads a file and makes its tag when it is first asked for it, which takes a while.
+    let address = storage.endpoint().trim_start_matches("http://").parse()?;
+    Answer::get(address, &format!("/{}/{KEY}", s3::BUCKET), &Headers::new())?;
     let callboard = Callboard::start_as(AccessLog::Off, |_, configuration| {
         let techdocs = json!({ "publisher": s3::publisher(&storage.endpoint()) });
         let section = json!({ "storage": { "requireReadOnly": "off", "maxConcurrent": 2 * READERS } });
@@ -89,7 +94,11 @@ pub(crate) async fn read(
             while Instant::now() < until && total < BYTES as u64 {
                 ticks.tick().await;
                 let read = stream.read(&mut piece).await?;
-                ensure!(read > 0, "hung up after {total} bytes");
+                ensure!(
+                    read > 0,
+                    "hung up after {total} bytes, at {:?}",
+                    piece.get(..100).map(String::from_utf8_lossy)
+                );
                 total += read as u64;
             }
             anyhow::Ok(total)
