@@ -128,7 +128,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let rounds = Rounds { count: arguments.rounds.max(1), seconds: arguments.seconds.max(1) };
     let filters = &arguments.filters;
-    let is_wanted = |name: &str, filter: &String| match filter.parse() {
+    let is_wanted = |name: &str, filter: &String| match filter.parse::<u32>() {
         Ok(number @ 1..=11) => report::number(name) == number,
         _ => name.contains(filter.as_str()),
     };

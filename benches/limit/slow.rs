@@ -38,7 +38,7 @@ pub(crate) fn readers(row: &'static str, _: Rounds) -> anyhow::Result<Vec<Line>>
     write(&folder.path().join(KEY), &vec![b'x'; BYTES])?;
     let storage = S3::start(folder.path(), Duration::ZERO)?;
     // It reads a file and makes its tag when it is first asked for it, which takes a while.
-    let address = storage.endpoint().trim_start_matches("http://").parse()?;
+    let address: SocketAddr = storage.endpoint().trim_start_matches("http://").parse()?;
     Answer::get(address, &format!("/{}/{KEY}", s3::BUCKET), &Headers::new())?;
     let callboard = Callboard::start_as(AccessLog::Off, |_, configuration| {
         let techdocs = json!({ "publisher": s3::publisher(&storage.endpoint()) });
