@@ -24,6 +24,8 @@
 
 #[path = "../support/browser.rs"]
 mod browser;
+#[path = "../support/json.rs"]
+mod json;
 #[path = "../support/process.rs"]
 mod process;
 mod readers;

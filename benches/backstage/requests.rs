@@ -83,7 +83,7 @@ struct Measured {
 
 /// Loads all backends with all work in turn; the table.
 pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<String> {
-    let wrk = Wrk::find(arguments.seconds)?;
+    let wrk = Wrk::find()?;
     let folder = bucket()?;
     let s3 = S3::start(folder.path(), Duration::ZERO)?;
     let redis = Redis::start()?;
@@ -96,7 +96,7 @@ pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<String> {
     let mut table = head(count, arguments.seconds);
     for work in WORK {
         if arguments.filter.as_ref().is_none_or(|filter| work.name.contains(filter.as_str())) {
-            write_rows(&mut table, work, &rounds(work, &mut backends, around, &wrk, count).await?)?;
+            write_rows(&mut table, work, &rounds(work, &mut backends, around, &wrk, arguments.seconds, count).await?)?;
         }
     }
     Ok(table)
@@ -107,6 +107,7 @@ async fn rounds(
     backends: &mut [TechDocs],
     around: Surroundings<'_>,
     wrk: &Wrk,
+    seconds: u64,
     count: usize,
 ) -> anyhow::Result<Vec<Measured>> {
     let mut measured = Vec::new();
@@ -124,7 +125,7 @@ async fn rounds(
                 restart(backend, around).await?;
                 load(PAGE, backend, wrk, WARM_UP_SECONDS)?;
             }
-            let seconds = if work.is_large { wrk.seconds * LONGER_IF_LARGE } else { wrk.seconds };
+            let seconds = if work.is_large { seconds * LONGER_IF_LARGE } else { seconds };
             let figure = load(work, backend, wrk, seconds)?;
             let is_enough = figure.rate * seconds as f64 >= CONNECTIONS as f64;
             ensure!(is_enough, "{} answers {:.1} times a second: load it longer", backend.source, figure.rate);

@@ -19,7 +19,7 @@ use serde_json::json;
 use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::process::{Server, command};
+use super::process::{SERVER_CORE, Server, command};
 use super::wire::Answer;
 
 /// The bench's first argument where it is to be this server; the second is a file that holds the answer to send.
@@ -35,13 +35,18 @@ pub(crate) struct BareHyper {
 impl BareHyper {
     /// Starts it with this answer.
     pub(crate) fn start(answer: &Answer) -> anyhow::Result<Self> {
+        Self::start_on(SERVER_CORE, answer)
+    }
+
+    /// The same on another core, as an origin for others.
+    pub(crate) fn start_on(core: usize, answer: &Answer) -> anyhow::Result<Self> {
         let file = NamedTempFile::new()?;
         let headers: String = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!("HTTP/1.1 {} -\r\n{headers}\r\n", answer.status);
         std::fs::write(file.path(), [head.as_bytes(), &answer.body].concat())?;
         let bench = std::env::current_exe()?;
         let command = command([bench.as_os_str(), OsStr::new(ROLE), file.path().as_os_str()]);
-        Ok(Self { server: Server::start(&command, Stdio::null())?, _answer: file })
+        Ok(Self { server: Server::start_on(core, &command, Stdio::null())?, _answer: file })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

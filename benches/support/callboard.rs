@@ -13,10 +13,12 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use callboard::auth::mint::{PluginClaims, SigningKey};
 use callboard::clock::Clock;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Server, command};
+use super::process::{Server, command, free_port};
+use super::wire::Answer;
+use super::wrk::Headers;
 
 /// Where access-log lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(crate) enum AccessLog {
 #[derive(Debug)]
 pub(crate) struct Callboard {
     server: Server,
+    admin: SocketAddr,
+    key: SigningKey,
     token: String,
     access_log: AccessLog,
     log: PathBuf,
@@ -39,31 +43,42 @@ pub(crate) struct Callboard {
 impl Callboard {
     /// A page of 20 KB.
     pub(crate) const PAGE: &'static str = "/api/techdocs/static/docs/default/component/bench/guide/index.html";
-    const PAGE_FILE: &'static str = "site/default/component/bench/guide/index.html";
+    const PAGE_FILE: &'static str = "default/component/bench/guide/index.html";
     const PAGE_BYTES: usize = 20 * 1024;
     /// Longer than any bench takes.
     const VALID_FOR: Duration = Duration::from_secs(24 * 3600);
 
     /// Starts it in front of a new folder with one page.
     pub(crate) fn start(access_log: AccessLog) -> anyhow::Result<Self> {
+        Self::start_as(access_log, |_, _| Ok(()))
+    }
+
+    /// The same; `change` may add sites to that folder, and change the configuration.
+    pub(crate) fn start_as(
+        access_log: AccessLog,
+        change: impl FnOnce(&Path, &mut Value) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
-        write(&folder.path().join(Self::PAGE_FILE), &page(Self::PAGE_BYTES))?;
+        let site = folder.path().join("site");
+        write(&site.join(Self::PAGE_FILE), &page(Self::PAGE_BYTES))?;
         let key = SigningKey::generate()?;
         let backstage = publish(&key)?;
-        let configuration = json!({
+        let admin = free_port()?;
+        let mut configuration = json!({
             "backend": { "baseUrl": format!("http://{backstage}") },
             "techdocs": {
-                "publisher": { "type": "local", "local": { "publishDirectory": folder.path().join("site") } },
+                "publisher": { "type": "local", "local": { "publishDirectory": site } },
             },
             "callboard": {
                 "listen": "127.0.0.1:0",
-                "admin": { "listen": "127.0.0.1:0" },
+                "admin": { "listen": admin.to_string() },
                 "cache": { "freshFor": "24h" },
                 // Limited, so that it is measured, but never beyond the limit.
                 "limits": { "requests": { "perSecond": 1_000_000, "burst": 1_000_000 } },
                 "telemetry": { "accessLog": access_log == AccessLog::File, "log": { "format": "json" } },
             },
         });
+        change(&site, &mut configuration)?;
         // JSON is YAML.
         let file = folder.path().join("app-config.yaml");
         write(&file, configuration.to_string().as_bytes())?;
@@ -72,15 +87,11 @@ impl Callboard {
         let stdout = OpenOptions::new().create(true).append(true).open(&log)?;
         let binary = OsStr::new(env!("CARGO_BIN_EXE_callboard"));
         let command = command([binary, OsStr::new("--config"), file.as_os_str()]);
-        let now = Clock::System.now();
         Ok(Self {
             server: Server::start(&command, Stdio::from(stdout))?,
-            token: key.plugin_token(&PluginClaims {
-                sub: "techdocs",
-                aud: "callboard",
-                iat: now,
-                exp: now.plus(Self::VALID_FOR),
-            })?,
+            admin,
+            token: token(&key)?,
+            key,
             access_log,
             log,
             _folder: folder,
@@ -95,9 +106,32 @@ impl Callboard {
         &self.server
     }
 
+    /// A token that it has seen once a request has shown it.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The key that its tokens are signed with.
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// The header that lets in.
     pub(crate) fn authorization(&self) -> (String, String) {
         ("Authorization".to_owned(), format!("Bearer {}", self.token))
+    }
+
+    /// A token that it has never seen.
+    pub(crate) fn new_token(&self) -> anyhow::Result<String> {
+        token(&self.key)
+    }
+
+    /// What its metrics whose names begin like this add up to.
+    pub(crate) fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let metrics = String::from_utf8(Answer::get(self.admin, "/metrics", &Headers::new())?.body)?;
+        let lines = metrics.lines().filter(|line| line.starts_with(name));
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        Ok(values.sum())
     }
 
     /// Makes sure that each of so many requests has its line in the access log, where there is one: lines that are
@@ -108,6 +142,13 @@ impl Callboard {
         ensure!(lines as u64 >= expected, "{lines} access-log lines of {requests} requests");
         Ok(File::options().write(true).open(&self.log)?.set_len(0)?)
     }
+}
+
+/// A plugin's token; no two are alike, since a signature is made with a random number.
+fn token(key: &SigningKey) -> anyhow::Result<String> {
+    let now = Clock::System.now();
+    let exp = now.plus(Callboard::VALID_FOR);
+    Ok(key.plugin_token(&PluginClaims { sub: "techdocs", aud: "callboard", iat: now, exp })?)
 }
 
 /// Stands for the Backstage that publishes `key`, as long as this process lives.
@@ -137,7 +178,8 @@ fn page(bytes: usize) -> Vec<u8> {
     page
 }
 
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+/// Writes a file, and the folders that it is in.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }

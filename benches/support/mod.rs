@@ -4,7 +4,6 @@
 
 pub(crate) mod bare_hyper;
 pub(crate) mod callboard;
-pub(crate) mod compare;
 pub(crate) mod process;
 pub(crate) mod stats;
 pub(crate) mod wire;

@@ -6,12 +6,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// The bench's first argument where it is to be a guard; the server's command line follows.
@@ -21,6 +23,9 @@ pub(crate) const GUARD: &str = "guard";
 pub(crate) const SERVER_CORE: usize = 0;
 /// Where load is made.
 pub(crate) const LOAD_CORE: usize = 1;
+
+/// How often, and how long in between, it is looked whether a server that does not tell takes connections.
+const LOOKS: (u32, Duration) = (200, Duration::from_millis(50));
 
 /// A server that runs; it ends when this is dropped.
 #[derive(Debug)]
@@ -39,6 +44,32 @@ impl Server {
 
     /// The same on another core.
     pub(crate) fn start_on(core: usize, command: &[OsString], stdout: Stdio) -> anyhow::Result<Self> {
+        Ok(Self::started(core, command, stdout, None)?.0)
+    }
+
+    /// The same for a program that does not tell its address, but is told it: returns once it takes connections.
+    pub(crate) fn start_at(core: usize, command: &[OsString], address: SocketAddr) -> anyhow::Result<Self> {
+        let (mut server, told) = Self::started(core, command, Stdio::null(), Some(address))?;
+        for _ in 0..LOOKS.0 {
+            if TcpStream::connect(address).is_ok() {
+                return Ok(server);
+            }
+            if server.guard.try_wait()?.is_some() {
+                break;
+            }
+            thread::sleep(LOOKS.1);
+        }
+        let told: Vec<String> = told.try_iter().collect();
+        bail!("{command:?} does not listen on {address}:\n{}", told.join("\n"));
+    }
+
+    /// The server, and what else it tells.
+    fn started(
+        core: usize,
+        command: &[OsString],
+        stdout: Stdio,
+        mut address: Option<SocketAddr>,
+    ) -> anyhow::Result<(Self, Receiver<String>)> {
         let mut guard = Command::new(std::env::current_exe()?)
             .arg(GUARD)
             .args(pinned(core))
@@ -54,10 +85,12 @@ impl Server {
             let line = line?;
             let told: Value = serde_json::from_str(&line).unwrap_or_default();
             pid = pid.or_else(|| told.get("pid")?.as_u64());
-            if let (Some(pid), Some(address)) = (pid, address_in(&told)) {
-                // Whatever else it tells must not fill the pipe.
-                thread::spawn(move || lines.for_each(drop));
-                return Ok(Self { guard, pid, address });
+            address = address.or_else(|| address_in(&told));
+            if let (Some(pid), Some(address)) = (pid, address) {
+                let (sender, told) = mpsc::channel();
+                // Whatever else it tells must not fill the pipe, whether or not somebody listens.
+                thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+                return Ok((Self { guard, pid, address }, told));
             }
             unread.push_str(&line);
             unread.push('\n');
@@ -65,13 +98,16 @@ impl Server {
         bail!("{command:?} ended before it served:\n{unread}");
     }
 
-    /// The CPU time that its threads have used so far, as the scheduler counts it, in nanoseconds rather than ticks.
+    /// The CPU time that its threads and those of its children have used so far, as the scheduler counts it, in
+    /// nanoseconds rather than ticks.
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
         let mut nanos = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
-            let counted = fs::read_to_string(task?.path().join("schedstat"))?;
-            let running = counted.split_ascii_whitespace().next().context("empty schedstat")?;
-            nanos += running.parse::<u64>()?;
+        for pid in family(self.pid) {
+            for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+                let counted = fs::read_to_string(task?.path().join("schedstat"))?;
+                let running = counted.split_ascii_whitespace().next().context("empty schedstat")?;
+                nanos += running.parse::<u64>()?;
+            }
         }
         Ok(Duration::from_nanos(nanos))
     }
@@ -95,6 +131,31 @@ fn address_in(told: &Value) -> Option<SocketAddr> {
     address().or_else(port)
 }
 
+/// A process and those below it, parents first.
+pub(crate) fn family(pid: u64) -> Vec<u64> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    // After the name, which may hold anything, stand the state and the parent.
+    let parents: Vec<(u64, u64)> = processes
+        .filter_map(|process| {
+            let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+            let parent = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()?;
+            Some((process.file_name().to_str()?.parse().ok()?, parent))
+        })
+        .collect();
+    let mut family = vec![pid];
+    let mut looked_at = 0;
+    while let Some(&member) = family.get(looked_at) {
+        family.extend(parents.iter().filter(|(_, parent)| *parent == member).map(|(child, _)| child));
+        looked_at += 1;
+    }
+    family
+}
+
+/// A place where nothing listens.
+pub(crate) fn free_port() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
 /// Runs a server until standard input closes, or until it ends by itself.
 pub(crate) fn guard(command: Vec<OsString>) -> anyhow::Result<()> {
     let (program, arguments) = command.split_first().context("no command to guard")?;
@@ -112,7 +173,13 @@ pub(crate) fn guard(command: Vec<OsString>) -> anyhow::Result<()> {
         std::process::exit(1);
     });
     io::stdin().read_to_end(&mut Vec::new())?;
-    server.kill()?;
+    // All at once: a master that is gone can't end its workers.
+    for pid in family(u64::from(server.id())) {
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            // Its error is that the process has ended already.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
     server.wait()?;
     Ok(())
 }

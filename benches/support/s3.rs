@@ -3,13 +3,14 @@
 //! It checks no signature, so that what is measured is whoever asks. Where it is far, each connection is accepted that
 //! much later and each answer sent that much later, as over a network with that round trip.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -22,7 +23,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::process::{LOAD_CORE, Server, command};
@@ -56,32 +57,49 @@ impl S3 {
     }
 }
 
+/// What `techdocs.publisher` is for it.
+pub(crate) fn publisher(s3: &str) -> Value {
+    json!({
+        "type": "awsS3",
+        "awsS3": {
+            "bucketName": BUCKET,
+            "region": "eu-central-1",
+            "endpoint": s3,
+            "s3ForcePathStyle": true,
+            "credentials": { "accessKeyId": "reader", "secretAccessKey": "of-the-bench" },
+        },
+    })
+}
+
 /// Serves for ever; `arguments` are those that follow [`ROLE`].
 pub(crate) fn serve(mut arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
     let folder = PathBuf::from(arguments.next().context("no folder")?);
     let millis = arguments.next().context("no round trip")?;
     let round_trip = Duration::from_millis(millis.to_str().context("no number")?.parse()?);
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(accept(folder.into(), round_trip))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(accept(Arc::new(Files { folder, read: Mutex::default() }), round_trip))
 }
 
-async fn accept(folder: Arc<Path>, round_trip: Duration) -> anyhow::Result<()> {
+async fn accept(files: Arc<Files>, round_trip: Duration) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address: SocketAddr = listener.local_addr()?;
     eprintln!("{}", json!({ "address": address.to_string() }));
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
-        tokio::spawn(connection(socket, Arc::clone(&folder), round_trip));
+        tokio::spawn(connection(socket, Arc::clone(&files), round_trip));
     }
 }
 
-async fn connection(socket: TcpStream, folder: Arc<Path>, round_trip: Duration) {
+async fn connection(socket: TcpStream, files: Arc<Files>, round_trip: Duration) {
     pause(round_trip).await;
     let service = service_fn(|request| {
-        let folder = Arc::clone(&folder);
+        let files = Arc::clone(&files);
         async move {
             pause(round_trip).await;
-            Ok::<_, Infallible>(answer(&request, &folder))
+            Ok::<_, Infallible>(answer(&request, &files))
         }
     });
     // Its error is the client's, who has left.
@@ -94,7 +112,7 @@ async fn pause(round_trip: Duration) {
     }
 }
 
-fn answer(request: &Request<Incoming>, folder: &Path) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, files: &Files) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
     let key = path.strip_prefix(&format!("/{BUCKET}")).map(|key| key.trim_start_matches('/'));
@@ -106,12 +124,11 @@ fn answer(request: &Request<Incoming>, folder: &Path) -> Response<Full<Bytes>> {
         *response.body_mut() = Full::from(EMPTY_LISTING);
         return response;
     }
-    let Ok(bytes) = std::fs::read(folder.join(key)) else {
+    let Some((bytes, tag)) = files.get(key) else {
         *response.status_mut() = StatusCode::NOT_FOUND;
         *response.body_mut() = Full::from("<Error><Code>NoSuchKey</Code></Error>");
         return response;
     };
-    let tag = tag(&bytes);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/octet-stream"));
     headers.insert(LAST_MODIFIED, http::HeaderValue::from_static(MODIFIED));
@@ -127,6 +144,27 @@ fn answer(request: &Request<Incoming>, folder: &Path) -> Response<Full<Bytes>> {
         *response.body_mut() = Full::from(bytes);
     }
     response
+}
+
+/// A folder whose files are read once each, since they don't change.
+#[derive(Debug)]
+struct Files {
+    folder: PathBuf,
+    read: Mutex<HashMap<String, (Bytes, String)>>,
+}
+
+impl Files {
+    /// A file's bytes and their tag.
+    fn get(&self, key: &str) -> Option<(Bytes, String)> {
+        let mut read = self.read.lock().ok()?;
+        if let Some(known) = read.get(key) {
+            return Some(known.clone());
+        }
+        let bytes = Bytes::from(std::fs::read(self.folder.join(key)).ok()?);
+        let file = (bytes.clone(), tag(&bytes));
+        read.insert(key.to_owned(), file.clone());
+        Some(file)
+    }
 }
 
 fn tag(bytes: &[u8]) -> String {

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -10,8 +10,9 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{LOAD_CORE, Server, command};
-use super::s3::BUCKET;
+use super::json::merge;
+use super::process::{LOAD_CORE, Server, command, free_port};
+use super::s3::publisher;
 
 /// Where techdocs-backend serves the files of all sites.
 pub(crate) const SITES: &str = "/api/techdocs/static/docs";
@@ -163,40 +164,10 @@ fn callboard(folder: &Path, backstage: &str, s3: &str) -> anyhow::Result<Server>
     Server::start_on(LOAD_CORE, &command([binary, OsStr::new("--config"), file.as_os_str()]), Stdio::null())
 }
 
-fn publisher(s3: &str) -> Value {
-    json!({
-        "type": "awsS3",
-        "awsS3": {
-            "bucketName": BUCKET,
-            "region": "eu-central-1",
-            "endpoint": s3,
-            "s3ForcePathStyle": true,
-            "credentials": { "accessKeyId": "reader", "secretAccessKey": "of-the-bench" },
-        },
-    })
-}
-
 fn cache(source: Source, redis: SocketAddr) -> Value {
     if source == Source::Redis {
         json!({ "store": "redis", "connection": format!("redis://{redis}") })
     } else {
         json!({ "store": "memory" })
     }
-}
-
-/// Lays maps over maps; whatever else replaces what was there.
-fn merge(below: &mut Value, above: &Value) {
-    match (below, above) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (key, value) in above {
-                merge(below.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (below, above) => *below = above.clone(),
-    }
-}
-
-/// A place where nothing listens.
-pub(crate) fn free_port() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -32,7 +32,6 @@ end
 #[derive(Debug)]
 pub(crate) struct Wrk {
     script: NamedTempFile,
-    pub(crate) seconds: u64,
 }
 
 /// What a run was.
@@ -48,14 +47,20 @@ pub(crate) struct Load {
 
 impl Wrk {
     /// Looks whether it is installed.
-    pub(crate) fn find(seconds: u64) -> anyhow::Result<Self> {
+    pub(crate) fn find() -> anyhow::Result<Self> {
+        Self::scripted("")
+    }
+
+    /// The same; `requests` is a script in Lua that makes requests up.
+    pub(crate) fn scripted(requests: &str) -> anyhow::Result<Self> {
         let found = Command::new("wrk").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if found.is_err() {
             bail!("wrk, which makes the load, is not installed: run `apt-get install -y wrk` (Debian, Ubuntu)");
         }
         let mut script = NamedTempFile::with_suffix(".lua")?;
+        script.write_all(requests.as_bytes())?;
         script.write_all(REPORT.as_bytes())?;
-        Ok(Self { script, seconds })
+        Ok(Self { script })
     }
 
     /// Asks for `path` for so many seconds, again and again. Connections must stay.
