@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::errand::Errand;
 use super::site::{Learned, Site, Version};
@@ -34,11 +34,24 @@ impl DocCache {
             tokio::time::sleep(tick).await;
             self.sites.sweep();
             self.make_up_for_silence().await;
-            let now = self.clock.now();
-            for site in self.sites.all() {
-                if site.is_in_use(now, publish_check) {
-                    self.look(&site, now);
-                }
+            if !publish_check.is_zero() {
+                self.look_at_all_due(Instant::now() + tick).await;
+            }
+        }
+    }
+
+    /// Looks at all sites in use that are due, as places come free; which ones find none by `until` are still due then.
+    async fn look_at_all_due(self: &Arc<Self>, until: Instant) {
+        let now = self.clock.now();
+        let is_wanted = |site: &Arc<Site>| site.is_in_use(now, self.options.publish_check) && site.is_due(now);
+        let mut due: Vec<_> = self.sites.all().into_iter().filter(is_wanted).collect();
+        // With more than can be looked at in time, none is left out for ever.
+        due.sort_by_cached_key(|site| site.checked_at());
+        for site in due {
+            let place = timeout_at(until, Arc::clone(&self.looks).acquire_owned()).await;
+            let Ok(Ok(place)) = place else { return };
+            if site.claim(self.clock.now()) {
+                tokio::spawn(Arc::clone(self).check(site, place));
             }
         }
     }
@@ -138,5 +151,86 @@ impl DocCache {
         site.settle(now, self.options.settle_for);
         site.hurry(now);
         self.look(site, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+    use crate::cache::Options;
+    use crate::clock::{Clock, Hand};
+    use crate::docs::{Locator, ObjectName, Options as DocsOptions};
+    use crate::http::etag::ETag;
+    use crate::storage::{DocStore, GetOptions, Object, ObjectMeta, OriginOptions, Origins, StoreError, StoreOptions};
+    use crate::telemetry::Instruments;
+
+    const RULES: Options = Options {
+        memory_max_bytes: 1 << 20,
+        max_object_bytes: 1 << 10,
+        fresh_for: Duration::from_secs(300),
+        stale_while_revalidate: Duration::from_secs(60),
+        stale_if_error: Duration::from_secs(3600),
+        not_found_for: Duration::from_secs(10),
+        publish_check: Duration::from_secs(10),
+        settle_for: Duration::ZERO,
+        warm_on_first_visit: false,
+        compression: false,
+    };
+
+    /// Any object, and how often a site's metadata was asked for.
+    #[derive(Debug, Default)]
+    struct Counting(AtomicUsize);
+
+    #[async_trait]
+    impl DocStore for Counting {
+        async fn stat(&self, _key: &ObjectName<'_>) -> Result<ObjectMeta, StoreError> {
+            Err(StoreError::Absent)
+        }
+
+        async fn get(&self, key: &ObjectName<'_>, _options: &GetOptions) -> Result<Object, StoreError> {
+            if key.as_str().ends_with("techdocs_metadata.json") {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+            let meta = ObjectMeta { size: 2, etag: ETag::from_store("v1"), last_modified: None };
+            Ok(Object { meta, body: stream::iter([Ok(Bytes::from_static(b"{}"))]).boxed() })
+        }
+
+        async fn list(&self, _prefix: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn folders(&self, _parent: &str, _limit: usize) -> Result<Vec<String>, StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_sites_than_are_looked_at_at_a_time_are_all_looked_at_when_they_are_due() {
+        const SITES: usize = 10 * LOOKS;
+        let hand = Hand::at(Timestamp::from_secs(1_000_000));
+        let (clock, store) = (Clock::Manual(hand.clone()), Arc::new(Counting::default()));
+        let instruments = Arc::new(Instruments::new().unwrap());
+        let options = OriginOptions::new("docs", StoreOptions::Sample);
+        let storage = Origins::only(store.clone(), &options, &instruments, clock.clone());
+        let cache = DocCache::new(Arc::new(storage), None, RULES, clock, instruments);
+        let watch = tokio::spawn(Arc::clone(&cache).keep_watch());
+        let locator = Locator::new(DocsOptions::default());
+        for site in 0..SITES {
+            let path = format!("/static/docs/default/component/site{site}/index.html");
+            cache.fetch(&locator.locate(&path).unwrap().key).await.unwrap();
+        }
+        tokio::time::sleep(LONGEST_TICK * 2).await;
+        let before = store.0.load(Ordering::SeqCst);
+        assert_eq!(before, SITES, "each was looked at when it was first read");
+        hand.advance(RULES.publish_check);
+        tokio::time::sleep(LONGEST_TICK * 2).await;
+        assert_eq!(store.0.load(Ordering::SeqCst), 2 * SITES);
+        watch.abort();
     }
 }
