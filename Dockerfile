@@ -13,7 +13,8 @@ WORKDIR /src
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 # The dependencies first, with an empty program: they are built again only when they change.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches && echo 'fn main() {}' > src/main.rs && touch src/lib.rs benches/page.rs benches/micro.rs \
+RUN mkdir -p src benches && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
+ && sed -n '/^\[\[bench\]\]/{n;s|name = "\(.*\)"|benches/\1.rs|p}' Cargo.toml | xargs touch \
  && cargo build --locked --release --target "$(rustc -vV | sed -n 's/^host: //p')"
 COPY src src
 RUN touch src/main.rs src/lib.rs \

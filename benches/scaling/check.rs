@@ -20,13 +20,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::load::{Load, Readers, Request};
-use super::process::{SERVER_CORE, Server, command};
+use super::process::{SERVER_CORE, Server, command, free_port};
 use super::redis_counts::{Monitor, Spent};
 use super::rows::BASE;
-use super::s3::{BUCKET, S3};
+use super::s3::{self, S3};
 use super::server::Redis;
 use super::store;
-use super::techdocs::free_port;
 use super::world::{Measured, Publishers, STEP, Scenario};
 
 /// Whom the replicas let in.
@@ -192,16 +191,7 @@ impl Replica {
                 "baseUrl": "http://127.0.0.1:9",
                 "auth": { "externalAccess": [{ "type": "static", "options": { "token": TOKEN, "subject": "bench" } }] },
             },
-            "techdocs": { "publisher": {
-                "type": "awsS3",
-                "awsS3": {
-                    "bucketName": BUCKET,
-                    "region": "eu-central-1",
-                    "endpoint": s3,
-                    "s3ForcePathStyle": true,
-                    "credentials": { "accessKeyId": "reader", "secretAccessKey": "of-the-bench" },
-                },
-            } },
+            "techdocs": { "publisher": s3::publisher(s3) },
             "callboard": {
                 "listen": "127.0.0.1:0",
                 "admin": { "listen": admin.to_string() },

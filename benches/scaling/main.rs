@@ -26,9 +26,6 @@ mod s3;
 #[path = "../support/redis.rs"]
 mod server;
 mod store;
-#[path = "../support/techdocs.rs"]
-#[expect(dead_code, reason = "of Backstage only the tools that its tests have brought")]
-mod techdocs;
 mod world;
 
 use std::path::Path;

@@ -61,9 +61,12 @@ impl BareHyper {
 /// Sends the answer in `file` for ever.
 pub(crate) fn serve(file: OsString) -> anyhow::Result<()> {
     let response = prepared(&std::fs::read(file)?)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        // The same task structure as Callboard's: what accepts runs on the pool as well.
+    let mut builder = match std::thread::available_parallelism()?.get() {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()?.block_on(async {
+        // The same task structure as Callboard's: what accepts is a task as well.
         tokio::spawn(accept(response)).await?
     })
 }

@@ -8,7 +8,8 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::techdocs::{SITES, tools};
+use super::redis::tools;
+use super::techdocs::SITES;
 
 /// A browser that ends with this.
 #[derive(Debug)]

@@ -2,11 +2,11 @@
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use super::process::{LOAD_CORE, Server, command, free_port};
-use super::techdocs::tools;
 
 /// Redis in a process of its own, on the core that makes the load.
 #[derive(Debug)]
@@ -27,4 +27,9 @@ impl Redis {
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.address
     }
+}
+
+/// The folder that `tests/setup.sh` fills.
+pub(crate) fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools")
 }

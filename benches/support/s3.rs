@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -146,24 +146,37 @@ fn answer(request: &Request<Incoming>, files: &Files) -> Response<Full<Bytes>> {
     response
 }
 
-/// A folder whose files are read once each, since they don't change.
+/// A folder whose files are read once each, and again when they have been replaced.
 #[derive(Debug)]
 struct Files {
     folder: PathBuf,
-    read: Mutex<HashMap<String, (Bytes, String)>>,
+    read: Mutex<HashMap<String, Known>>,
+}
+
+/// A file's bytes and their tag, and when it was written.
+#[derive(Debug, Clone)]
+struct Known {
+    bytes: Bytes,
+    tag: String,
+    written: SystemTime,
 }
 
 impl Files {
     /// A file's bytes and their tag.
     fn get(&self, key: &str) -> Option<(Bytes, String)> {
+        let path = self.folder.join(key);
+        let written = path.metadata().ok()?.modified().ok()?;
         let mut read = self.read.lock().ok()?;
-        if let Some(known) = read.get(key) {
-            return Some(known.clone());
-        }
-        let bytes = Bytes::from(std::fs::read(self.folder.join(key)).ok()?);
-        let file = (bytes.clone(), tag(&bytes));
-        read.insert(key.to_owned(), file.clone());
-        Some(file)
+        let known = match read.get(key).filter(|known| known.written == written) {
+            Some(known) => known.clone(),
+            None => {
+                let bytes = Bytes::from(std::fs::read(path).ok()?);
+                let known = Known { tag: tag(&bytes), bytes, written };
+                read.insert(key.to_owned(), known.clone());
+                known
+            }
+        };
+        Some((known.bytes, known.tag))
     }
 }
 

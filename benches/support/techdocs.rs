@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::Context;
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::json::merge;
 use super::process::{LOAD_CORE, Server, command, free_port};
+use super::redis::tools;
 use super::s3::publisher;
 
 /// Where techdocs-backend serves the files of all sites.
@@ -109,11 +110,6 @@ async fn sign_in(backstage: SocketAddr) -> anyhow::Result<String> {
     let told: Value = answer.error_for_status()?.json().await?;
     let token = told.pointer("/backstageIdentity/token").and_then(Value::as_str);
     Ok(token.context("signing in gives no token")?.to_owned())
-}
-
-/// The folder that `tests/setup.sh` fills.
-pub(crate) fn tools() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools")
 }
 
 /// A folder laid out as a bucket is, with the 200-page site of the tests as `default/component/large` and again

@@ -15,8 +15,17 @@ const HEADER_BYTES: usize = 500;
 /// A variant must be this much smaller, in percent, to be worth the memory that it takes.
 const WORTHWHILE_PERCENT: usize = 10;
 
-/// Bytes that the allocator and the two counts of an `Arc` add to what lies in one.
-const BLOCK: usize = 3 * size_of::<usize>();
+/// Bytes that the two counts of an `Arc` add to what lies in one.
+const COUNTS: usize = 2 * size_of::<usize>();
+
+/// Bytes that the allocator takes for so many in an `Arc`. It has four sizes of blocks to each power of two, so that up to
+/// a fifth of one may be room that nobody uses: a budget is one of memory, and that is memory.
+fn block(bytes: usize) -> usize {
+    const SMALLEST_STEP: usize = 16;
+    let bytes = bytes + COUNTS;
+    let step = bytes.checked_ilog2().map_or(0, |power| (1_usize << power) / 4).max(SMALLEST_STEP);
+    bytes.div_ceil(step) * step
+}
 
 /// A document's bytes, with the variants that there are of them.
 ///
@@ -116,15 +125,15 @@ impl Body {
         Self::apart(Apart::Varied(varied))
     }
 
-    /// Bytes of it that lie in memory, but for the first block's own.
+    /// Bytes of it that lie in memory, but for the first block's counts.
     pub(super) fn bytes(&self) -> usize {
-        let identity = self.identity().map_or(0, |bytes| bytes.len());
+        let identity = self.identity().map_or(0, |bytes| block(bytes.len()) - COUNTS);
         let Some(Apart::Varied(varied)) = self.as_apart() else { return identity };
         let made = varied.variants.iter().map(|variant| match variant {
-            Variant::Made(bytes) => bytes.len() + BLOCK,
+            Variant::Made(bytes) => block(bytes.len()),
             Variant::Unmade | Variant::Useless => 0,
         });
-        identity + size_of::<Apart>() + BLOCK + made.sum::<usize>()
+        identity + block(size_of::<Apart>()) + made.sum::<usize>()
     }
 }
 
@@ -157,7 +166,7 @@ mod tests {
     #[test]
     fn a_body_without_variants_is_no_larger_than_its_bytes() {
         assert_eq!(size_of::<Body>(), size_of::<Arc<[u8]>>());
-        assert_eq!((plain(b"page").bytes(), Body::NONE.bytes()), (4, 0));
+        assert_eq!((plain(b"page").bytes(), plain(b"").bytes(), Body::NONE.bytes()), (16, 0, 0));
     }
 
     #[test]
@@ -169,7 +178,16 @@ mod tests {
         assert_eq!(varied.variant(Coding::Br), &made(b"pg"));
         assert_eq!(varied.variant(Coding::Zstd), &Variant::Unmade);
         assert_eq!(varied.variant(Coding::Gzip), &made(b"page"));
-        assert_eq!(varied.bytes(), 9 + 4 + 2 + size_of::<Apart>() + 3 * BLOCK);
+        assert_eq!(varied.bytes(), 16 + 2 * 32 + block(size_of::<Apart>()));
+    }
+
+    #[test]
+    fn blocks_come_in_four_sizes_to_each_power_of_two() {
+        for (bytes, expected) in
+            [(0, 16), (1, 32), (100, 128), (240, 256), (2032, 2048), (2033, 2560), (20_480, 20_480 + 4096)]
+        {
+            assert_eq!(block(bytes), expected, "{bytes}");
+        }
     }
 
     #[test]

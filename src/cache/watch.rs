@@ -1,5 +1,6 @@
 //! Looking at the sites in use: when the metadata of one has changed, it was published anew.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,8 +79,16 @@ impl DocCache {
     }
 
     async fn check(self: Arc<Self>, site: Arc<Site>, _place: OwnedSemaphorePermit) {
-        if site.was_hurried() || !self.others_look(&site).await {
-            self.ask_for_metadata(&site).await;
+        let look = async {
+            if site.was_hurried() || !self.others_look(&site).await {
+                self.ask_for_metadata(&site).await;
+            }
+        };
+        let mut look = pin!(look);
+        if timeout(PATIENCE_WITH_COPY, look.as_mut()).await.is_err() {
+            // While storage is this slow readers had better not wait for it: they would not for as long as it takes.
+            site.check_failed(self.clock.now());
+            look.await;
         }
     }
 
