@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures Callboard beside its peers: installs what is missing of them from Debian, builds, and runs the benches. Needs Rust, and
-# root on something like Debian where something is missing. Arguments go to `cargo bench --bench limit`, such as `1 304 --rounds 9`.
+# Measures Callboard beside its peers: installs what is missing of them from Debian, builds, and runs the benches: what requests cost
+# (`limit`) and how long they take (`latency`). Needs Rust, and root on something like Debian where something is missing. With
+# arguments, such as `1 304 --rounds 9`, it runs `limit` alone and hands them on.
 #
 # Nothing that is installed here is started as a service: the bench starts servers of its own, on ports of loopback, and ends them.
 set -euo pipefail
@@ -30,3 +31,4 @@ fi
 nginx -v
 varnishd -V 2>&1 | head -n 1 >&2
 cargo bench --locked --bench limit -- "$@"
+[ "$#" -gt 0 ] || cargo bench --locked --bench latency
