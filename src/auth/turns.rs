@@ -1,20 +1,102 @@
 //! Turns at verifying signatures, which takes a core as long as ten pages do.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::yield_now;
 
-/// As many turns as there are cores, which is what they are turns at.
-static TURNS: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, |cores| cores.get())));
+/// After so long without a signature whoever is ready has had time to go first.
+const QUIET: Duration = Duration::from_micros(500);
 
-/// Waits for a turn, and then lets everyone go first who is ready: whoever comes with a token that was seen before waits
-/// for one signature at most, however many new ones there are. The turn lasts until what is returned is dropped.
-pub(super) async fn turn() -> Option<SemaphorePermit<'static>> {
+/// As many turns as there are cores, which is what they are turns at.
+static TURNS: LazyLock<Turns> = LazyLock::new(|| Turns {
+    places: Semaphore::new(available_parallelism().map_or(1, |cores| cores.get())),
+    since: Instant::now(),
+    last_ended: AtomicU64::new(0),
+});
+
+struct Turns {
+    places: Semaphore,
+    since: Instant,
+    /// When the last turn was over, in microseconds; zero before the first.
+    last_ended: AtomicU64,
+}
+
+/// One's turn, until it is dropped.
+pub(super) struct Turn(Option<SemaphorePermit<'static>>);
+
+/// Waits for a turn. Right behind another's, everyone goes first who is ready: whoever comes with a token that was seen
+/// before waits for one signature at most, however many new ones there are.
+pub(super) async fn turn() -> Turn {
+    if let Ok(place) = TURNS.places.try_acquire()
+        && TURNS.are_quiet()
+    {
+        return Turn(Some(place));
+    }
     // Never closed, so there always is one.
-    let turn = TURNS.acquire().await.ok();
+    let place = TURNS.places.acquire().await.ok();
     yield_now().await;
-    turn
+    Turn(place)
+}
+
+impl Turns {
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn are_quiet(&self) -> bool {
+        let last_ended = self.last_ended.load(Ordering::Relaxed);
+        last_ended == 0 || Duration::from_micros(self.now().saturating_sub(last_ended)) >= QUIET
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            TURNS.last_ended.store(TURNS.now(), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_is_ready_goes_between_two_turns() {
+        let (turns, others) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let verifying: Vec<_> = (0..20)
+            .map(|_| {
+                let (turns, others) = (Arc::clone(&turns), Arc::clone(&others));
+                tokio::spawn(async move {
+                    let _turn = turn().await;
+                    (turns.fetch_add(1, Ordering::Relaxed), others.load(Ordering::Relaxed))
+                })
+            })
+            .collect();
+        let counted = Arc::clone(&others);
+        let ready = tokio::spawn(async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+            }
+        });
+        let mut seen = Vec::new();
+        for verified in verifying {
+            seen.push(verified.await.unwrap());
+        }
+        ready.abort();
+        seen.sort_unstable();
+        let cores = available_parallelism().map_or(1, |cores| cores.get());
+        // Between a turn and the one that can't begin before it has ended, the other was there.
+        for (earlier, later) in seen.iter().zip(seen.iter().skip(cores + 1)).skip(1) {
+            assert!(later.1 > earlier.1, "{seen:?}");
+        }
+    }
 }

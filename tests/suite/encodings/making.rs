@@ -156,7 +156,8 @@ async fn memory_is_bounded_with_variants_too() {
     let (_, before, after) = made(&callboard).await;
     assert_eq!(before, 240_000.0);
     let grown = used().await - plain;
-    assert!((after..after + 1000.0).contains(&grown), "{grown} for {after}");
+    // What counts is the blocks that they are in, which may be a quarter larger.
+    assert!((after..after * 1.25 + 1000.0).contains(&grown), "{grown} for {after}");
     for number in 1..20 {
         for accepted in CODINGS {
             let before = tried().await;
