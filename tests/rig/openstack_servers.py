@@ -121,6 +121,9 @@ log_file = {folder}/keystone.log
 connection = sqlite:///{folder}/keystone.db
 [fernet_tokens]
 key_repository = {folder}/fernet
+[fernet_receipts]
+# Never issued, but without a place of its own for their keys Keystone wants one in /etc.
+key_repository = {folder}/fernet
 [identity]
 # The fewest: these passwords are random and live as long as the rig.
 password_hash_rounds = 4
