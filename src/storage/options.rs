@@ -102,7 +102,7 @@ impl Default for Bounds {
             max_queue: 1024,
             queue_timeout: Duration::from_secs(1),
             reader_timeout: Duration::from_secs(30),
-            max_streams: 64,
+            max_streams: 256,
             breaker: Some(Rules::DEFAULT),
         }
     }
