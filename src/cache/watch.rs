@@ -99,8 +99,10 @@ impl DocCache {
                 self.ask_for_metadata(site).await;
             }
         };
-        // While storage takes longer, what is held is as good as it was.
-        let _ = timeout(PATIENCE_WITH_COPY, look).await;
+        if timeout(PATIENCE_WITH_COPY, look).await.is_err() {
+            // While storage takes longer, what is held is as good as it was, and nobody else need wait to find that out.
+            site.check_failed(self.clock.now());
+        }
     }
 
     /// Whether another replica has looked at a site lately, or does now: one looks for all, as long as all hear of what it
