@@ -52,7 +52,7 @@ fn token(criterion: &mut Criterion) -> anyhow::Result<()> {
     let (resolved, token) = resolved()?;
     let authenticator =
         Authenticator::new(resolved.auth, Clock::System, app::key_set_client(&app::trust(&resolved.trust)?)?);
-    let credential = Credential::Bearer { token: &token, resource: Resource::StaticFile };
+    let credential = Credential::Bearer { token: token.as_bytes(), resource: Resource::StaticFile };
     tokio::runtime::Builder::new_current_thread().build()?.block_on(authenticator.verify(&credential))?;
     let headers = request(&token, None)?.into_parts().0.headers;
     criterion.bench_function("token/find in headers", |bencher| {
@@ -135,7 +135,7 @@ fn journey(criterion: &mut Criterion) -> anyhow::Result<()> {
     let _entered = runtime.enter();
     for (logging, name) in [(false, "access log off"), (true, "access log to nowhere")] {
         let (journey, token) = warm_journey(&runtime, logging)?;
-        let page = runtime.block_on(journey.answer(request(&token, None)?, client()));
+        let page = runtime.block_on(Arc::clone(&journey).answer(request(&token, None)?, client()));
         anyhow::ensure!(page.status() == StatusCode::OK, "the page is answered with {}", page.status());
         let tag = page.headers().get(ETAG).context("no tag")?.clone();
         for (what, tag, expected) in [("page", None, StatusCode::OK), ("304", Some(tag), StatusCode::NOT_MODIFIED)] {
@@ -144,7 +144,7 @@ fn journey(criterion: &mut Criterion) -> anyhow::Result<()> {
                 bencher.iter_batched(
                     || model.clone(),
                     |request| {
-                        let answer = journey.answer(request, client()).now_or_never();
+                        let answer = Arc::clone(&journey).answer(request, client()).now_or_never();
                         assert_eq!(answer.as_ref().map(Response::status), Some(expected));
                         answer.map(to_the_end)
                     },
@@ -168,7 +168,7 @@ fn to_the_end(answer: Response<Body>) -> usize {
 }
 
 /// A journey with the sample site in memory. `App` shows nothing of its inside, so the rooms are put together here.
-fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Result<(Journey, String)> {
+fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Result<(Arc<Journey>, String)> {
     let (resolved, token) = resolved()?;
     let instruments = Arc::new(Instruments::new()?);
     let trust = app::trust(&resolved.trust)?;
@@ -198,8 +198,8 @@ fn warm_journey(runtime: &tokio::runtime::Runtime, logging: bool) -> anyhow::Res
         instruments,
         access_log,
     };
-    let journey = Journey::new(rooms, resolved.pipeline);
-    drop(runtime.block_on(journey.answer(request(&token, None)?, client())));
+    let journey = Arc::new(Journey::new(rooms, resolved.pipeline));
+    drop(runtime.block_on(Arc::clone(&journey).answer(request(&token, None)?, client())));
     Ok((journey, token))
 }
 

@@ -22,9 +22,10 @@
 //! rooms together; [`cli`] is what a person types; [`proof`] tries whether storage could be written to, and [`policy`] writes
 //! down what it is read with at least; [`admin`] shows metrics and health, and purges and warms; [`sample`] is a site inside the
 //! binary for the first minute. [`events`] believes what clouds tell of changed objects, or does not. [`redis`] speaks to
-//! Redis for the cache. [`clock`], [`secret`], [`chain`], [`trust`], [`breaker`] and [`unhashed`] are what all stand on:
+//! Redis for the cache. [`clock`], [`secret`], [`chain`], [`trust`], [`breaker`], [`lately`], [`roused`] and [`unhashed`] are what all stand on:
 //! time as a value, values that never print, errors as the log shows them, which servers are believed to be who they say
-//! they are, what is left alone while it fails, and keys that are hashes already.
+//! they are, what is left alone while it fails, what a thread has looked up a moment ago, futures that are polled when they
+//! asked to be, and keys that are hashes already.
 //!
 //! An import only ever points downward; `tests/suite/architecture.rs` holds the floors.
 
@@ -40,11 +41,13 @@ pub mod config;
 pub mod docs;
 pub mod events;
 pub mod http;
+pub mod lately;
 pub mod limit;
 pub mod pipeline;
 pub mod policy;
 pub mod proof;
 pub mod redis;
+pub mod roused;
 pub mod sample;
 pub mod secret;
 pub mod server;

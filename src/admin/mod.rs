@@ -62,7 +62,7 @@ impl Admin {
 }
 
 impl Handler for Admin {
-    async fn answer(&self, request: Request<Incoming>, _client: Address) -> Response<Body> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, _client: Address) -> Response<Body> {
         // A body has nothing to say here, and is not read.
         let (head, _) = request.into_parts();
         match self.operations.answer(&head).await {

@@ -15,6 +15,9 @@ pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// The cookie that `@backstage/backend-defaults` (`httpAuthServiceFactory`) issues; it holds a limited user token.
 const COOKIE_NAME: &[u8] = b"backstage-auth";
 
+/// What is wrong with what is no token at all.
+const IMPOSSIBLE: &str = "the credential is empty or holds impossible characters";
+
 /// What is asked for, as far as it decides which credentials are good enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
@@ -32,12 +35,12 @@ pub enum Credential<'a> {
     /// `Authorization: Bearer …`.
     Bearer {
         /// The token: visible ASCII, at most 16 KiB.
-        token: &'a str,
+        token: &'a [u8],
         /// What it is shown for.
         resource: Resource,
     },
     /// The cookie `backstage-auth`, which is looked at for static files only.
-    Cookie(&'a str),
+    Cookie(&'a [u8]),
     /// No token; but the connection's client has shown a certificate.
     Certificate(&'a PeerCertificate),
 }
@@ -79,7 +82,7 @@ impl<'a> Credential<'a> {
     }
 
     /// The presented token.
-    pub(super) fn token(&self) -> Option<&'a str> {
+    pub(super) fn token(&self) -> Option<&'a [u8]> {
         match *self {
             Self::Absent | Self::Certificate(_) => None,
             Self::Bearer { token, .. } | Self::Cookie(token) => Some(token),
@@ -101,7 +104,7 @@ impl fmt::Debug for Credential<'_> {
 /// What the `Authorization` header says.
 enum Authorization<'a> {
     Absent,
-    Bearer(&'a str),
+    Bearer(&'a [u8]),
     /// Another scheme, or no token or several words behind ours.
     Other,
 }
@@ -136,7 +139,7 @@ fn word_after_bearer(value: &[u8]) -> Option<&[u8]> {
 
 /// The first `backstage-auth` cookie that holds anything. HTTP/2 clients may spread cookies over several headers
 /// (RFC 9113 §8.2.3).
-fn cookie(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
+fn cookie(headers: &HeaderMap) -> Result<Option<&[u8]>, AuthError> {
     headers
         .get_all(COOKIE)
         .iter()
@@ -156,17 +159,19 @@ fn unquoted(value: &[u8]) -> &[u8] {
     value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
 }
 
+/// A token that has passed as one, for those who take it apart; whoever only looks it up does without.
+pub(super) fn text(token: &[u8]) -> Result<&str, AuthError> {
+    std::str::from_utf8(token).map_err(|_| AuthError::Malformed(IMPOSSIBLE))
+}
+
 /// Takes `bytes` for a token if it can be one at all.
-fn token(bytes: &[u8]) -> Result<&str, AuthError> {
+fn token(bytes: &[u8]) -> Result<&[u8], AuthError> {
     if bytes.len() > MAX_TOKEN_BYTES {
         return Err(AuthError::TooLarge { bytes: bytes.len() });
     }
     // All are looked at before any is judged: that way several are at a time.
     let is_graphic = bytes.iter().fold(true, |all, byte| all & byte.is_ascii_graphic());
-    match std::str::from_utf8(bytes) {
-        Ok(token) if !token.is_empty() && is_graphic => Ok(token),
-        _ => Err(AuthError::Malformed("the credential is empty or holds impossible characters")),
-    }
+    if is_graphic && !bytes.is_empty() { Ok(bytes) } else { Err(AuthError::Malformed(IMPOSSIBLE)) }
 }
 
 #[cfg(test)]
@@ -187,8 +192,8 @@ mod tests {
     fn found(list: &[(&'static str, &str)]) -> String {
         match Credential::from_headers(&headers(list), Resource::StaticFile, true) {
             Ok(Credential::Absent) => "absent".to_owned(),
-            Ok(Credential::Bearer { token, .. }) => format!("bearer {token}"),
-            Ok(Credential::Cookie(token)) => format!("cookie {token}"),
+            Ok(Credential::Bearer { token, .. }) => format!("bearer {}", token.escape_ascii()),
+            Ok(Credential::Cookie(token)) => format!("cookie {}", token.escape_ascii()),
             Ok(Credential::Certificate(_)) => "certificate".to_owned(),
             Err(error) => error.reason().to_owned(),
         }
@@ -253,8 +258,8 @@ mod tests {
 
     #[test]
     fn debug_hides_the_token() {
-        let bearer = Credential::Bearer { token: "hunter2", resource: Resource::Other };
-        assert!(!format!("{bearer:?} {:?}", Credential::Cookie("hunter2")).contains("hunter2"));
+        let bearer = Credential::Bearer { token: b"hunter2", resource: Resource::Other };
+        assert!(!format!("{bearer:?} {:?}", Credential::Cookie(b"hunter2")).contains("hunter2"));
     }
 
     proptest! {
@@ -276,7 +281,7 @@ mod tests {
             if let Ok(credential) = Credential::from_headers(&headers, Resource::StaticFile, true)
                 && let Some(token) = credential.token()
             {
-                prop_assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()));
+                prop_assert!(!token.is_empty() && token.iter().all(u8::is_ascii_graphic));
             }
         }
     }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use url::Url;
 
 use super::claims::IssuedAt;
-use super::credential::{Credential, Resource};
+use super::credential::{self, Credential, Resource};
 use super::error::AuthError;
 use super::jwks::KeySource;
 use super::jws::Jws;
@@ -59,7 +59,7 @@ impl IdTokens {
         let Credential::Bearer { token, .. } = Credential::from_headers(headers, Resource::Other, false)? else {
             return Err(AuthError::Missing);
         };
-        let jws = Jws::parse(token)?;
+        let jws = Jws::parse(credential::text(token)?)?;
         if jws.algorithm_name() != ALGORITHM {
             return Err(AuthError::Algorithm(jws.algorithm_name().to_owned()));
         }

@@ -114,7 +114,7 @@ impl Authenticator {
         if !self.options.required {
             return Some(Arc::clone(&self.anonymous));
         }
-        let token = TokenDigest::of(credential.token()?.as_bytes());
+        let token = TokenDigest::of(credential.token()?);
         let principal = self.remembered.get(&token, self.clock.now())?;
         // Remembered is the token, not the way that it was shown.
         self.accepts_way(&principal, credential).is_ok().then_some(principal)
@@ -123,7 +123,7 @@ impl Authenticator {
     /// Whether the token was verified before and may still be good, though it has to be looked at again: it is no guess,
     /// whoever else guesses.
     pub fn knows(&self, credential: &Credential<'_>) -> bool {
-        let digest = credential.token().map(|token| TokenDigest::of(token.as_bytes()));
+        let digest = credential.token().map(TokenDigest::of);
         digest.is_some_and(|digest| self.remembered.knows(&digest, self.clock.now()))
     }
 
@@ -143,8 +143,8 @@ impl Authenticator {
             return Ok(Arc::clone(holder));
         }
         let token = credential.token().ok_or(AuthError::Missing)?;
-        let digest = TokenDigest::of(token.as_bytes());
-        let identified = self.identify(token, &digest, credential, now).await;
+        let digest = TokenDigest::of(token);
+        let identified = self.identify(credential::text(token)?, &digest, credential, now).await;
         let principal = identified.inspect_err(|refused| {
             // Not for want of keys: then nobody knows.
             if refused.status() == StatusCode::UNAUTHORIZED {

@@ -1,5 +1,6 @@
 //! Tokens that were verified before.
 
+use std::cell::RefCell;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use subtle::ConstantTimeEq;
 
 use super::principal::Principal;
 use crate::clock::Timestamp;
+use crate::lately::{Changes, Lately};
 use crate::unhashed::Unhashed;
 
 /// SHA-256 of a whole token: what a token is remembered by, so that a copy of the memory opens nothing.
@@ -32,21 +34,30 @@ impl TokenDigest {
     pub(super) fn constant_time_eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
+
+    fn mark(&self) -> u64 {
+        u64::from_ne_bytes(self.0.first_chunk().copied().unwrap_or_default())
+    }
 }
 
 impl Hash for TokenDigest {
     /// The first eight bytes: only tokens that somebody has signed are ever put in, so that nobody can search for ones
     /// that fall together.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let first = self.0.first_chunk().copied().unwrap_or_default();
-        state.write_u64(u64::from_ne_bytes(first));
+        state.write_u64(self.mark());
     }
+}
+
+thread_local! {
+    /// Tokens that were shown to this thread.
+    static SHOWN: RefCell<Lately<TokenDigest, Entry>> = const { RefCell::new(Lately::new()) };
 }
 
 /// A bounded memory of verified tokens, each good until it expires or what made it good is to be looked at again.
 pub(super) struct Remembered {
     tokens: Cache<TokenDigest, Entry, BuildHasherDefault<Unhashed>>,
     longest: Duration,
+    changes: Changes,
 }
 
 #[derive(Clone)]
@@ -65,12 +76,23 @@ impl Remembered {
     /// recently goes first, and how often it was used before does not count.
     pub(super) fn new(capacity: u64, longest: Duration) -> Self {
         let cache = Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru());
-        Self { tokens: cache.build_with_hasher(BuildHasherDefault::default()), longest }
+        Self { tokens: cache.build_with_hasher(BuildHasherDefault::default()), longest, changes: Changes::new() }
+    }
+
+    fn look_up(&self, token: &TokenDigest) -> Option<Entry> {
+        let look = self.changes.look(token.mark());
+        let shown = SHOWN.with_borrow(|shown| shown.find(look, |noted| noted == token).cloned());
+        if shown.is_some() {
+            return shown;
+        }
+        let entry = self.tokens.get(token)?;
+        SHOWN.with_borrow_mut(|shown| shown.note(look, || (*token, entry.clone())));
+        Some(entry)
     }
 
     /// A token that was remembered in the future is not: the clock was set back, and how long ago it was nobody knows.
     pub(super) fn get(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<Principal>> {
-        let Entry { principal, since, until, ends } = self.tokens.get(token)?;
+        let Entry { principal, since, until, ends } = self.look_up(token)?;
         if now < since || now >= ends {
             self.forget(token);
             return None;
@@ -81,12 +103,13 @@ impl Remembered {
 
     /// Whether the token was good once and may still be: it was no guess.
     pub(super) fn knows(&self, token: &TokenDigest, now: Timestamp) -> bool {
-        self.tokens.get(token).is_some_and(|entry| entry.since <= now && now < entry.ends)
+        self.look_up(token).is_some_and(|entry| entry.since <= now && now < entry.ends)
     }
 
     /// It is no good any more.
     pub(super) fn forget(&self, token: &TokenDigest) {
         self.tokens.invalidate(token);
+        self.changes.changed(token.mark());
     }
 
     /// Remembers whose token it is for as long as it is good, `tolerance` counted in, but no longer than until the keys
@@ -98,6 +121,7 @@ impl Remembered {
         let until = now.plus(self.longest).min(ends).min(recheck_at);
         if now < ends {
             self.tokens.insert(token, Entry { principal, since: now, until, ends });
+            self.changes.changed(token.mark());
         }
     }
 

@@ -1,5 +1,6 @@
 //! Turns at verifying signatures, which takes a core as long as ten pages do.
 
+use std::pin::pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
@@ -7,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::yield_now;
+
+use crate::roused::Roused;
 
 /// After so long without a signature whoever is ready has had time to go first.
 const QUIET: Duration = Duration::from_micros(500);
@@ -38,7 +41,8 @@ pub(super) async fn turn() -> Turn {
     }
     // Never closed, so there always is one.
     let place = TURNS.places.acquire().await.ok();
-    yield_now().await;
+    // Whoever polls out of turn, as a connection does that has just been given a request, is no reason to go on.
+    Roused::new(pin!(yield_now())).await;
     Turn(place)
 }
 

@@ -329,7 +329,7 @@ impl DocCache {
         let why = is_news.then(|| chain(&error).to_string());
         let landing = self.excusing(&entry, error);
         if let (Ok(_), Some(error)) = (&landing, why) {
-            let age = self.age(&entry).as_secs();
+            let age = self.clock.now().since(entry.confirmed_at).as_secs();
             tracing::warn!(%key, error, age, "storage failed: an old copy is served");
         }
         landing

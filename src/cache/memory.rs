@@ -1,6 +1,7 @@
 //! The memory tier: bounds bytes and nothing else.
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
 
 use moka::ops::compute::Op;
 use moka::sync::Cache;
@@ -8,6 +9,7 @@ use moka::sync::Cache;
 use super::Entry;
 use super::site::Site;
 use crate::docs::StorageKey;
+use crate::lately::{Changes, Lately, mark};
 use crate::telemetry::MemoryUse;
 
 /// Bytes that an entry costs beyond its key, its body and its tag, as `benches/memory.rs` measures them: some 300 are the
@@ -17,10 +19,16 @@ const OVERHEAD: usize = 480;
 /// Bytes that a site costs beyond its names: itself, its place among all sites, and what the allocator adds.
 const SITE: usize = size_of::<Site>() + 128;
 
+thread_local! {
+    /// Entries that this thread found. They keep nothing in memory that the tier has given up.
+    static FOUND: RefCell<Lately<Box<str>, Weak<Entry>>> = const { RefCell::new(Lately::new()) };
+}
+
 /// Entries by key, bounded by bytes; clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Memory {
     entries: Cache<StorageKey, Arc<Entry>>,
+    changes: Arc<Changes>,
 }
 
 /// Bytes that an entry takes.
@@ -34,16 +42,24 @@ pub(super) fn weight(key: &StorageKey, entry: &Entry) -> u64 {
 impl Memory {
     pub(super) fn new(max_bytes: u64) -> Self {
         let weigher = |key: &StorageKey, entry: &Arc<Entry>| u32::try_from(weight(key, entry)).unwrap_or(u32::MAX);
-        Self { entries: Cache::builder().max_capacity(max_bytes).weigher(weigher).build() }
+        let entries = Cache::builder().max_capacity(max_bytes).weigher(weigher).build();
+        Self { entries, changes: Arc::default() }
     }
 
     pub(super) fn get(&self, key: &StorageKey) -> Option<Arc<Entry>> {
-        self.entries.get(key)
+        self.get_by_text(key.as_str())
     }
 
     /// What is held under the key of this text.
     pub(super) fn get_by_text(&self, key: &str) -> Option<Arc<Entry>> {
-        self.entries.get(key)
+        let look = self.changes.look(mark(key));
+        let found = FOUND.with_borrow(|found| found.find(look, |noted| **noted == *key).and_then(Weak::upgrade));
+        if found.is_some() {
+            return found;
+        }
+        let entry = self.entries.get(key)?;
+        FOUND.with_borrow_mut(|found| found.note(look, || (key.into(), Arc::downgrade(&entry))));
+        Some(entry)
     }
 
     /// Replaces what is held under `key`, or leaves it where `replace` says so.
@@ -51,7 +67,9 @@ impl Memory {
         let replace = |held: Option<moka::Entry<StorageKey, Arc<Entry>>>| {
             held.and_then(|held| replace(held.value())).map_or(Op::Nop, |entry| Op::Put(Arc::new(entry)))
         };
+        let mark = mark(key.as_str());
         let _ = self.entries.entry(key).and_compute_with(replace);
+        self.changes.changed(mark);
     }
 
     /// How many entries there are of each that `is_counted` says yes to.
@@ -60,11 +78,14 @@ impl Memory {
     }
 
     pub(super) fn put(&self, key: StorageKey, entry: Arc<Entry>) {
+        let mark = mark(key.as_str());
         self.entries.insert(key, entry);
+        self.changes.changed(mark);
     }
 
     pub(super) fn forget(&self, key: &StorageKey) {
         self.entries.invalidate(key);
+        self.changes.changed(mark(key.as_str()));
     }
 
     /// What it holds now. The tier counts lazily, so it is made to catch up first.

@@ -109,8 +109,18 @@ pub struct Found {
     pub outcome: CacheOutcome,
     /// How long the entry stays fresh.
     pub ttl: Ttl,
+    /// How old what it says is: the time since storage last confirmed it.
+    pub age: Duration,
     /// Whether this request waited for another's fetch.
     pub collapsed: bool,
+}
+
+impl Found {
+    /// An entry as it was judged at `now`, which nobody else waited for.
+    fn judged(entry: Arc<Entry>, outcome: CacheOutcome, freshness: Freshness, now: Timestamp) -> Self {
+        let age = now.since(entry.confirmed_at);
+        Self { entry, outcome, ttl: freshness.ttl(), age, collapsed: false }
+    }
 }
 
 /// What a fetch brings back to all who wait for it.
@@ -227,8 +237,9 @@ impl DocCache {
         if outcome == CacheOutcome::Updating {
             self.take_off(key, Errand::Behind);
         }
-        let ttl = self.freshness(&entry, self.clock.now()).ttl();
-        Ok(Found { entry, outcome, ttl, collapsed })
+        let now = self.clock.now();
+        let freshness = self.freshness(&entry, now);
+        Ok(Found { collapsed, ..Found::judged(entry, outcome, freshness, now) })
     }
 
     /// Whether something was said since a flight took off that what it brings may not know of.
@@ -275,16 +286,17 @@ impl DocCache {
         // Of a large object memory only knows what it is.
         let outcome = if let Content::Large = entry.content() { CacheOutcome::Pass } else { CacheOutcome::Hit };
         let is_fresh = matches!(freshness, Freshness::Fresh(_));
-        is_fresh.then(|| Found { entry, outcome, ttl: freshness.ttl(), collapsed: false })
+        is_fresh.then(|| Found::judged(entry, outcome, freshness, now))
     }
 
     /// An entry that is no longer fresh, with what may be done with it all the same.
     fn excused(&self, key: &StorageKey) -> Option<(Found, Excuse)> {
         let entry = self.memory.get(key)?;
-        let freshness = self.freshness(&entry, self.clock.now());
+        let now = self.clock.now();
+        let freshness = self.freshness(&entry, now);
         let Freshness::Expired { excuse, .. } = freshness else { return None };
         let outcome = if excuse == Excuse::WhileRevalidating { CacheOutcome::Updating } else { CacheOutcome::Stale };
-        Some((Found { entry, outcome, ttl: freshness.ttl(), collapsed: false }, excuse))
+        Some((Found::judged(entry, outcome, freshness, now), excuse))
     }
 
     /// Opens a document that is not in memory: one that is being fetched, to be read along, or one that is too large to
@@ -327,11 +339,6 @@ impl DocCache {
         if let Some(shared) = &self.shared {
             shared.flush(patience).await;
         }
-    }
-
-    /// How old what `entry` says is: the time since storage last confirmed it.
-    pub fn age(&self, entry: &Entry) -> Duration {
-        self.clock.now().since(entry.confirmed_at)
     }
 
     fn freshness(&self, entry: &Entry, now: Timestamp) -> Freshness {

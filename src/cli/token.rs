@@ -124,7 +124,7 @@ struct Keys {
 }
 
 impl Handler for Keys {
-    async fn answer(&self, request: Request<Incoming>, _client: Address) -> Response<Body> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, _client: Address) -> Response<Body> {
         let path = request.uri().path();
         if !(path.starts_with("/api/") && path.ends_with("/.backstage/auth/v1/jwks.json")) {
             let mut response = Response::new(Body::empty());

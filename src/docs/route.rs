@@ -13,8 +13,11 @@ use percent_encoding::percent_decode_str;
 use super::storage_key::METADATA_FILE;
 use super::{EntityRef, Options, StorageKey};
 
-/// Where these routes may stand: at the root, and where Backstage plugins of these ids would be.
-const MOUNTS: [&str; 3] = ["", "/api/techdocs", "/api/callboard"];
+/// These routes stand at the root, and where Backstage plugins of these ids would be.
+const PLUGINS: [&str; 2] = ["techdocs", "callboard"];
+
+/// Where Backstage has its plugins.
+const PLUGINS_BASE: &str = "/api/";
 
 const STATIC: &str = "/static/docs/";
 const METADATA: &str = "/metadata/techdocs/";
@@ -151,20 +154,22 @@ fn names_its_key(path: &str) -> Option<usize> {
     }
     let mut slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
     let entity_end = slashes.nth(2)?;
-    let is_lower = !path.get(..entity_end)?.bytes().any(|byte| byte.is_ascii_uppercase());
+    let is_lower = path.get(..entity_end)?.bytes().fold(true, |all, byte| all & !byte.is_ascii_uppercase());
     // An empty segment or one of dots has its first byte after a slash, or at the start.
-    let is_doubtful = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
-    let has_doubtful = path.as_bytes().windows(2).any(is_doubtful);
+    let pairs = path.bytes().zip(path.bytes().skip(1));
+    let has_doubtful =
+        pairs.fold(false, |any, (byte, next)| any | ((byte == b'/') & ((next == b'/') | (next == b'.'))));
     let is_whole = !path.starts_with(['/', '.']) && !path.ends_with('/');
     (is_lower && is_whole && !has_doubtful).then_some(entity_end)
 }
 
 fn split_prefix(path: &str) -> Option<(RouteClass, &str)> {
-    MOUNTS.iter().find_map(|mount| {
-        let inner = path.strip_prefix(mount)?;
-        let file = inner.strip_prefix(STATIC).map(|rest| (RouteClass::Static, rest));
-        file.or_else(|| inner.strip_prefix(METADATA).map(|rest| (RouteClass::Metadata, rest)))
-    })
+    let inner = match path.strip_prefix(PLUGINS_BASE) {
+        Some(plugin) => PLUGINS.iter().find_map(|id| plugin.strip_prefix(id))?,
+        None => path,
+    };
+    let file = inner.strip_prefix(STATIC).map(|rest| (RouteClass::Static, rest));
+    file.or_else(|| inner.strip_prefix(METADATA).map(|rest| (RouteClass::Metadata, rest)))
 }
 
 /// Grows a key segment by segment in one allocation.

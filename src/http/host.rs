@@ -82,7 +82,10 @@ fn is_host(host: &[u8]) -> bool {
     if let Some(literal) = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) {
         return std::str::from_utf8(literal).is_ok_and(|literal| literal.parse::<Ipv6Addr>().is_ok());
     }
-    !host.is_empty() && host.iter().all(|&byte| is_name(byte)) && percent_signs_are_encodings(host)
+    // Nearly all names are of these alone, and compilers look at many bytes at a time.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() | (byte == b'.') | (byte == b'-');
+    let is_name = || host.iter().all(|&byte| is_name(byte)) && percent_signs_are_encodings(host);
+    !host.is_empty() && (host.iter().fold(true, |all, &byte| all & is_plain(byte)) || is_name())
 }
 
 /// What a name is made of (RFC 3986 §3.2.2).
@@ -101,8 +104,10 @@ fn is_port(text: &[u8]) -> bool {
     match text {
         b"" => true,
         [b':', digits @ ..] => {
-            let number = std::str::from_utf8(digits).unwrap_or_default();
-            digits.iter().all(u8::is_ascii_digit) && (digits.is_empty() || number.parse::<u16>().is_ok())
+            let number = digits.iter().fold(0_u32, |number, &digit| {
+                number.saturating_mul(10).saturating_add(u32::from(digit.wrapping_sub(b'0')))
+            });
+            digits.iter().all(u8::is_ascii_digit) && number <= u32::from(u16::MAX)
         }
         _ => false,
     }

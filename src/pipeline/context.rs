@@ -13,22 +13,21 @@ use crate::docs::{RouteClass, StorageKey};
 use crate::limit::Address;
 use crate::telemetry::{Scope, TraceId};
 
-/// A request on its way: its head, and what will be written down of it.
+/// A request on its way: where it comes from, and its record, which holds its head.
 #[derive(Debug)]
 pub(super) struct Context {
-    head: Parts,
     client: Address,
+    class: Option<RouteClass>,
     record: Box<Record>,
 }
 
 impl Context {
     pub(super) fn new(head: Parts, client: Address, recorder: &Recorder) -> Self {
-        let record = recorder.start(&head);
-        Self { head, client, record }
+        Self { client, class: None, record: recorder.start(head) }
     }
 
     pub(super) fn head(&self) -> &Parts {
-        &self.head
+        &self.record.head
     }
 
     /// Where the request comes from.
@@ -37,34 +36,40 @@ impl Context {
     }
 
     pub(super) fn method(&self) -> &Method {
-        &self.head.method
+        &self.record.head.method
     }
 
     /// The path as the client sent it, without the query.
     pub(super) fn path(&self) -> &str {
-        self.head.uri.path()
+        self.record.head.uri.path()
     }
 
     /// What stands behind the path's question mark.
     pub(super) fn query(&self) -> &str {
-        self.head.uri.query().unwrap_or_default()
+        self.record.head.uri.query().unwrap_or_default()
     }
 
     /// Path and query as the client sent them.
     pub(super) fn target(&self) -> &str {
-        self.head.uri.path_and_query().map_or("/", |target| target.as_str())
+        self.record.head.uri.path_and_query().map_or("/", |target| target.as_str())
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
-        &self.head.headers
+        &self.record.head.headers
     }
 
     /// The certificate that the connection's client has shown; the listener puts it there.
     pub(super) fn peer(&self) -> Option<&PeerCertificate> {
-        self.head.extensions.get::<Arc<PeerCertificate>>().map(Arc::as_ref)
+        self.record.head.extensions.get::<Arc<PeerCertificate>>().map(Arc::as_ref)
+    }
+
+    /// What kind of document it asks for; nothing before that was found out, or where it is none.
+    pub(super) const fn class(&self) -> Option<RouteClass> {
+        self.class
     }
 
     pub(super) fn set_route(&mut self, class: Option<RouteClass>) {
+        self.class = class;
         self.record.route = class.map_or("other", RouteClass::as_str);
     }
 

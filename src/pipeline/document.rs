@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::header::{CONTENT_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::context::Context;
 use super::head::{self, Heads, Leaving};
@@ -43,12 +43,19 @@ impl Documents {
         let found = self.find(context, key).await?;
         match self.respond(context, class, key, &found).await {
             // A large document was replaced since it was looked at; the cache has forgotten it, so look once more.
-            Err(Rejection::Storage(StoreError::Changed)) => {
-                let found = self.find(context, key).await?;
-                self.respond(context, class, key, &found).await
-            }
+            Err(Rejection::Storage(StoreError::Changed)) => Box::pin(self.answer_anew(context, class, key)).await,
             answer => answer,
         }
+    }
+
+    async fn answer_anew(
+        &self,
+        context: &mut Context,
+        class: RouteClass,
+        key: &StorageKey,
+    ) -> Result<Response<Body>, Rejection> {
+        let found = self.find(context, key).await?;
+        self.respond(context, class, key, &found).await
     }
 
     async fn find(&self, context: &mut Context, key: &StorageKey) -> Result<Found, StoreError> {
@@ -114,7 +121,7 @@ impl Documents {
     fn not_modified(&self, leaving: Leaving<'_>) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.headers_mut() = self.head(leaving, None);
+        *response.headers_mut() = self.heads.of_whole(leaving, None);
         response
     }
 
@@ -137,9 +144,8 @@ impl Documents {
             Some((_, bytes)) => Body::whole(Content::shared(bytes)),
             None => self.part(key, entry, None).await?,
         };
-        let content = head::Content { content_type: entry.content_type.clone(), length };
         let mut response = Response::new(body);
-        *response.headers_mut() = self.head(Leaving { coding, ..leaving }, Some(content));
+        *response.headers_mut() = self.heads.of_whole(Leaving { coding, ..leaving }, Some(length));
         Ok(response)
     }
 
@@ -175,12 +181,8 @@ impl Documents {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         let content = head::Content { content_type, length: response.body().left() };
-        *response.headers_mut() = self.head(leaving, Some(content));
+        *response.headers_mut() = self.heads.of(leaving, Some(content));
         response
-    }
-
-    fn head(&self, leaving: Leaving<'_>, content: Option<head::Content>) -> HeaderMap {
-        self.heads.of(leaving, self.cache.age(&leaving.found.entry).as_secs(), content)
     }
 
     /// The bytes of a document, or a part of them.

@@ -103,14 +103,19 @@ impl Journey {
 
     /// Answers a request from a client at `client`. Every outcome is an answer; what went wrong is in its status, its
     /// body and the log.
-    pub async fn answer<B: http_body::Body + Unpin>(&self, request: Request<B>, client: Address) -> Response<Body> {
-        let (head, body) = request.into_parts();
+    pub fn answer<B>(self: Arc<Self>, request: Request<B>, client: Address) -> impl Future<Output = Response<Body>>
+    where
+        B: http_body::Body + Unpin,
+    {
+        let (head, mut body) = request.into_parts();
         let mut context = Context::new(head, client, &self.recorder);
-        let response = context.scope().run(pin!(self.respond(&mut context, body))).await;
-        context.record(response)
+        async move {
+            let response = context.scope().run(pin!(self.respond(&mut context, &mut body))).await;
+            context.record(response)
+        }
     }
 
-    async fn respond<B: http_body::Body + Unpin>(&self, context: &mut Context, body: B) -> Response<Body> {
+    async fn respond<B: http_body::Body + Unpin>(&self, context: &mut Context, body: &mut B) -> Response<Body> {
         match self.lead(context, body).await {
             Ok(response) => response,
             Err(rejection) => rejection.into_response(context),
@@ -118,14 +123,14 @@ impl Journey {
     }
 
     /// What a hit does not wait for is boxed, here and below: a future is moved about with all that it has room for.
-    async fn lead<B>(&self, context: &mut Context, mut body: B) -> Result<Response<Body>, Rejection>
+    async fn lead<B>(&self, context: &mut Context, body: &mut B) -> Result<Response<Body>, Rejection>
     where
         B: http_body::Body + Unpin,
     {
         host::check(context.head())?;
         self.check_target(context)?;
         if let Some(operation) = Operation::of(context.path())
-            && let Some(answer) = Box::pin(self.operate(context, operation, &mut body)).await
+            && let Some(answer) = Box::pin(self.operate(context, operation, body)).await
         {
             return answer;
         }
@@ -201,7 +206,7 @@ impl Journey {
     }
 
     async fn authenticate(&self, context: &mut Context) -> Result<Arc<Principal>, Rejection> {
-        let is_static = RouteClass::of(context.path()) == Some(RouteClass::Static);
+        let is_static = context.class() == Some(RouteClass::Static);
         let resource = if is_static { Resource::StaticFile } else { Resource::Other };
         let credential = self.authenticator.credential(context.headers(), resource);
         let credential = credential.map(|found| found.or_certificate(context.peer()));
@@ -267,7 +272,7 @@ impl Journey {
 
 /// Whether a body that has not ended yet holds anything. Some HTTP/2 clients end an empty one in a frame of its own, and
 /// it may be chunked and empty; whoever takes longer to say so is taken at the header's word.
-async fn holds_data(mut body: impl http_body::Body + Unpin) -> bool {
+async fn holds_data(body: &mut (impl http_body::Body + Unpin)) -> bool {
     const PATIENCE: Duration = Duration::from_millis(500);
     if body.size_hint().lower() > 0 {
         return true;
@@ -288,7 +293,7 @@ fn check_method(method: &Method) -> Result<(), Rejection> {
     if matches!(*method, Method::GET | Method::HEAD) { Ok(()) } else { Err(Rejection::Method) }
 }
 
-async fn check_body(body: impl http_body::Body + Unpin) -> Result<(), Rejection> {
+async fn check_body(body: &mut (impl http_body::Body + Unpin)) -> Result<(), Rejection> {
     let has_body = !body.is_end_stream() && Box::pin(holds_data(body)).await;
     if has_body { Err(Rejection::RequestBody) } else { Ok(()) }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::request::Parts;
-use http::{Method, StatusCode, Uri};
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 
 use crate::auth::{AuthError, Principal};
 use crate::chain::chain;
@@ -44,16 +44,16 @@ impl Recorder {
 
     /// Opens the record of a request that has just come in. In a box, since it is handed on with the answer, from room to
     /// room.
-    pub(super) fn start(&self, head: &Parts) -> Box<Record> {
+    pub(super) fn start(&self, head: Parts) -> Box<Record> {
         self.books.instruments.request_started(&head.method);
-        let (span, trace_id) = self.tracing.request(head);
+        let (span, trace_id) = self.tracing.request(&head);
         Box::new(Record {
             books: Arc::clone(&self.books),
             start: Instant::now(),
             span,
             trace_id,
-            method: head.method.clone(),
-            uri: head.uri.clone(),
+            head,
+            path: Box::default(),
             route: "other",
             principal: None,
             refused: None,
@@ -74,8 +74,10 @@ pub(super) struct Record {
     start: Instant,
     pub(super) span: Span,
     pub(super) trace_id: TraceId,
-    method: Method,
-    uri: Uri,
+    /// The request's head, until there is an answer; its method also after that.
+    pub(super) head: Parts,
+    /// Its path, once there is an answer and where it is to be written down.
+    path: Box<str>,
     pub(super) route: &'static str,
     pub(super) principal: Option<Arc<Principal>>,
     /// Why there is no principal.
@@ -96,9 +98,16 @@ struct Answer {
 }
 
 impl Record {
-    /// There is an answer, with a body of `length` bytes.
+    /// There is an answer, with a body of `length` bytes. Of the request nothing is held any longer but a copy of what is
+    /// written down: the body may be on its way for minutes, and the buffer that the head lies in is wanted for the next.
     pub(super) fn answered(&mut self, status: StatusCode, length: u64) {
-        let length = if self.method == Method::HEAD { 0 } else { length };
+        if self.books.access_log.is_on() {
+            self.path = self.head.uri.path().into();
+        }
+        self.head.uri = Uri::default();
+        self.head.headers = HeaderMap::new();
+        self.head.extensions = Extensions::new();
+        let length = if self.head.method == Method::HEAD { 0 } else { length };
         self.answer = Some(Answer { status, length });
     }
 
@@ -123,7 +132,7 @@ impl Record {
     /// Tells what became of the request, as OpenTelemetry's conventions for servers have it.
     fn tell_span(&self, status: StatusCode) {
         if let Some(template) = route_template(self.route) {
-            self.span.set_name(format!("{} {template}", self.method));
+            self.span.set_name(format!("{} {template}", self.head.method));
             self.span.set("http.route", template);
         }
         if self.answer.is_some() {
@@ -162,7 +171,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.start.elapsed();
         let status = self.status();
-        let labels = RequestLabels { method: &self.method, route: self.route, status, outcome: self.outcome };
+        let labels = RequestLabels { method: &self.head.method, route: self.route, status, outcome: self.outcome };
         self.books.instruments.request(labels, duration);
         if self.span.is_recorded() {
             self.tell_span(status);
@@ -173,8 +182,8 @@ impl Drop for Record {
         let (subject, actor) = self.caller();
         self.books.access_log.write(&AccessLine {
             at: SystemTime::now(),
-            method: self.method.as_str(),
-            path: self.uri.path(),
+            method: self.head.method.as_str(),
+            path: if self.answer.is_some() { &self.path } else { self.head.uri.path() },
             status: status.as_u16(),
             subject,
             actor,

@@ -20,6 +20,8 @@ use super::Limits;
 #[derive(Debug)]
 pub(super) struct Activity {
     opened: Instant,
+    /// What time it is, while the connection's task looks at it; [`NOT_LOOKING`] or [`NOT_YET_READ`].
+    now: AtomicU64,
     /// Requests that are being answered.
     answering: AtomicUsize,
     /// Answers whose bodies are not yet handed over whole.
@@ -46,6 +48,12 @@ pub(super) struct Activity {
 /// No point in time.
 const NEVER: u64 = u64::MAX;
 
+/// Nobody looks at the connection, so that the time is read whenever it is needed.
+const NOT_LOOKING: u64 = u64::MAX;
+
+/// Nothing has happened so far during this look.
+const NOT_YET_READ: u64 = u64::MAX - 1;
+
 /// Why a connection should be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inactive {
@@ -61,6 +69,7 @@ impl Activity {
     pub(super) fn new(is_draining: Arc<AtomicBool>) -> Arc<Self> {
         Arc::new(Self {
             opened: Instant::now(),
+            now: AtomicU64::new(NOT_LOOKING),
             answering: AtomicUsize::new(0),
             sending: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -182,8 +191,25 @@ impl Activity {
         }
     }
 
+    /// A look at the connection, which takes no time to speak of: whatever it does meanwhile, it does at once.
+    pub(super) fn during<T>(&self, look: impl FnOnce() -> T) -> T {
+        self.now.store(NOT_YET_READ, Ordering::Relaxed);
+        let result = look();
+        self.now.store(NOT_LOOKING, Ordering::Relaxed);
+        result
+    }
+
     fn millis(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER - 1)
+        let read = || u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NOT_YET_READ - 1);
+        match self.now.load(Ordering::Relaxed) {
+            NOT_LOOKING => read(),
+            NOT_YET_READ => {
+                let now = read();
+                self.now.store(now, Ordering::Relaxed);
+                now
+            }
+            now => now,
+        }
     }
 }
 

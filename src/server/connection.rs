@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
@@ -19,13 +20,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::activity::{Activity, Inactive};
-use super::roused::Roused;
+use super::at_once::AtOnce;
 use super::tls::{Acceptor, ProvenClient};
 use super::watched::{WatchedBody, WatchedIo};
 use super::{Handler, Limits, Stop};
 use crate::auth::PeerCertificate;
 use crate::chain::chain;
 use crate::limit::Address;
+use crate::roused::Roused;
 use crate::telemetry::{ConnectionError, Instruments, OverTls};
 
 /// hyper's own bound on header fields. Naming even the same number makes it allocate per request, so it is only named
@@ -164,15 +166,13 @@ impl Connector {
                 request.extensions_mut().insert(Arc::clone(certificate));
             }
             let answering = activity.answering(request.version());
-            let handler = Arc::clone(&handler);
-            async move {
-                let mut response = handler.answer(request, client).await;
+            AtOnce::new(Arc::clone(&handler).answer(request, client)).map(|mut response| {
                 // On a new connection it may find another replica.
                 if answering.should_be_last() {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, answering)))
-            }
+            })
         });
         let io = WatchedIo::new(TokioIo::new(stream), Arc::clone(&activity));
         let mut connection = pin!(self.builder.serve_connection(io, service));
@@ -182,7 +182,7 @@ impl Connector {
             let end = tokio::select! {
                 // First of all what the client has sent is taken in, so that a request that is there is not missed.
                 biased;
-                ended = connection.as_mut() => {
+                ended = poll_fn(|context| activity.during(|| connection.as_mut().poll(context))) => {
                     if let Err(error) = ended {
                         self.failed(error.as_ref());
                     }

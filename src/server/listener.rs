@@ -28,11 +28,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request from a client at `client`; every outcome is an answer.
-    fn answer(&self, request: Request<Incoming>, client: Address) -> impl Future<Output = Response<Body>> + Send;
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        client: Address,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static;
 }
 
 impl Handler for Journey {
-    fn answer(&self, request: Request<Incoming>, client: Address) -> impl Future<Output = Response<Body>> + Send {
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        client: Address,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static {
         Self::answer(self, request, client)
     }
 }

@@ -1,12 +1,12 @@
 //! Listeners and their connections: bounded in number, patient only so far, and drained before the program ends.
 
 mod activity;
+mod at_once;
 mod connection;
 mod listener;
 mod open_files;
 mod options;
 mod places;
-mod roused;
 mod seldom;
 mod stop;
 pub mod tls;

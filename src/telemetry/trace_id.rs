@@ -8,9 +8,10 @@ use http::{HeaderMap, HeaderName};
 /// Looked for in every request: as a constant it need not be taken apart each time.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The trace id of a request: the caller's, or a new one.
+/// The trace id of a request: the caller's, or a new one. As bytes, big end first: a `u128` wants to lie at every
+/// sixteenth, and so would a request's record, which no allocator has ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TraceId(u128);
+pub struct TraceId([u8; 16]);
 
 /// A caller's place in its trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,19 +30,19 @@ impl TraceId {
     }
 
     pub(super) const fn new(id: u128) -> Self {
-        Self(id)
+        Self(id.to_be_bytes())
     }
 
     pub(super) const fn get(self) -> u128 {
-        self.0
+        u128::from_be_bytes(self.0)
     }
 
     /// Its thirty-two hex digits, for where a formatter would cost more than the digits.
     pub(super) fn hex(self) -> [u8; 32] {
+        let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
         let mut digits = [b'0'; 32];
-        for (place, digit) in digits.iter_mut().rev().enumerate() {
-            let nibble = (self.0 >> (4 * place)) as u8 & 0xf;
-            *digit = if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
         }
         digits
     }
@@ -49,7 +50,7 @@ impl TraceId {
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", self.get())
     }
 }
 
@@ -71,7 +72,7 @@ fn parse(traceparent: &[u8]) -> Option<TraceParent> {
     let well_formed = version != 0xff && (version != 0 || fields.next().is_none());
     let sampled = flags & 1 == 1;
     (well_formed && trace_id != 0 && span_id != 0).then_some(TraceParent {
-        trace_id: TraceId(trace_id),
+        trace_id: TraceId::new(trace_id),
         span_id,
         sampled,
     })

@@ -183,7 +183,7 @@ async fn user_tokens_old_and_new_are_verified_with_the_auth_plugins_keys() {
 async fn limited_token_is_good_for_static_files_only() {
     let scene = Scene::with(|options| options.users = true).await;
     let token = scene.limited_token();
-    let for_a_file = Credential::Bearer { token: &token, resource: Resource::StaticFile };
+    let for_a_file = Credential::Bearer { token: token.as_bytes(), resource: Resource::StaticFile };
     assert_eq!(scene.verdict(&token).await, "401 limited");
     let principal = scene.room.verify(&for_a_file).await.unwrap();
     assert!(principal.limited());
@@ -197,12 +197,12 @@ async fn cookie_holds_limited_tokens_and_no_others() {
     let scene = Scene::with(|options| options.cookies = true).await;
     let limited = scene.limited_token();
     let (plugin, user) = (scene.plugin_token(json!({})), scene.user_token("vnd.backstage.user", json!({})));
-    assert!(scene.room.verify(&Credential::Cookie(&limited)).await.is_ok());
-    assert!(scene.room.remembered(&Credential::Cookie(&limited)).is_some());
+    assert!(scene.room.verify(&Credential::Cookie(limited.as_bytes())).await.is_ok());
+    assert!(scene.room.remembered(&Credential::Cookie(limited.as_bytes())).is_some());
     assert!(scene.show(&plugin).await.is_ok());
-    assert_eq!(scene.room.remembered(&Credential::Cookie(&plugin)), None);
+    assert_eq!(scene.room.remembered(&Credential::Cookie(plugin.as_bytes())), None);
     for other in [plugin, user] {
-        assert_eq!(told(scene.room.verify(&Credential::Cookie(&other)).await), "401 cookie_kind");
+        assert_eq!(told(scene.room.verify(&Credential::Cookie(other.as_bytes())).await), "401 cookie_kind");
     }
 }
 
@@ -210,8 +210,8 @@ async fn cookie_holds_limited_tokens_and_no_others() {
 async fn token_remembered_from_the_cookie_is_no_bearer_token() {
     let scene = Scene::with(|options| options.cookies = true).await;
     let limited = scene.limited_token();
-    let as_bearer = Credential::Bearer { token: &limited, resource: Resource::StaticFile };
-    assert!(scene.room.verify(&Credential::Cookie(&limited)).await.is_ok());
+    let as_bearer = Credential::Bearer { token: limited.as_bytes(), resource: Resource::StaticFile };
+    assert!(scene.room.verify(&Credential::Cookie(limited.as_bytes())).await.is_ok());
     assert_eq!(scene.room.remembered(&as_bearer), None);
     assert_eq!(told(scene.room.verify(&as_bearer).await), "401 users_off");
 }

@@ -90,7 +90,7 @@ fn told(outcome: Result<Arc<Principal>, AuthError>) -> String {
 }
 
 fn bearer(token: &str) -> Credential<'_> {
-    Credential::Bearer { token, resource: Resource::Other }
+    Credential::Bearer { token: token.as_bytes(), resource: Resource::Other }
 }
 
 fn plugin_token(key: &SigningKey, now: u64, changes: Value) -> String {

@@ -13,7 +13,7 @@ fn key(path: &str) -> Option<String> {
 
 #[test]
 fn every_mount_leads_to_the_same_key() {
-    for mount in MOUNTS {
+    for mount in ["", "/api/techdocs", "/api/callboard"] {
         let path = format!("{mount}/static/docs/Default/Component/Shop/Guide/A%20b.html");
         assert_eq!(key(&path).as_deref(), Some("default/component/shop/Guide/A b.html"));
     }

@@ -10,7 +10,7 @@ use futures_util::task::AtomicWaker;
 /// A future with a waker of its own. A connection's task runs with each request, and what ends the connection one day has
 /// nothing to say to most of them: a look at whether it has is one flag.
 #[derive(Debug)]
-pub(super) struct Roused<F> {
+pub struct Roused<F> {
     future: F,
     bell: Arc<Bell>,
     waker: Waker,
@@ -25,7 +25,8 @@ struct Bell {
 }
 
 impl<F> Roused<F> {
-    pub(super) fn new(future: F) -> Self {
+    /// The same future, polled for the first time whenever it is.
+    pub fn new(future: F) -> Self {
         // A future that was never polled has to be.
         let bell = Arc::new(Bell { has_rung: AtomicBool::new(true), task: AtomicWaker::new() });
         let waker = Waker::from(Arc::clone(&bell));
