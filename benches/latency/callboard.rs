@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::origin::{BUCKET, Origin};
 use crate::support::callboard::publish;
-use crate::support::process::{Server, command};
+use crate::support::process::{Server, command, program};
 
 /// Where sites are served.
 pub(crate) const SITES: &str = "/api/techdocs/static/docs";
@@ -61,8 +61,8 @@ impl Callboard {
         let file = folder.path().join("app-config.yaml");
         // JSON is YAML.
         std::fs::write(&file, configuration.to_string())?;
-        let binary = OsStr::new(env!("CARGO_BIN_EXE_callboard"));
-        let command = command([binary, OsStr::new("--config"), file.as_os_str()]);
+        let program = program();
+        let command = command([program.as_os_str(), OsStr::new("--config"), file.as_os_str()]);
         let server = Server::start(&command, Stdio::null())?;
         eprintln!("callboard is process {}", server.pid());
         let token = token(&key)?;

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::load::{Load, Readers, Request};
-use super::process::{SERVER_CORE, Server, command, free_port};
+use super::process::{SERVER_CORE, Server, command, free_port, program};
 use super::redis_counts::{Monitor, Spent};
 use super::rows::BASE;
 use super::s3::{self, S3};
@@ -207,8 +207,8 @@ impl Replica {
         let file = folder.path().join("callboard.yaml");
         // JSON is YAML.
         std::fs::write(&file, configuration.to_string())?;
-        let binary = OsStr::new(env!("CARGO_BIN_EXE_callboard"));
-        let words = command([binary, OsStr::new("--config"), file.as_os_str()]);
+        let program = program();
+        let words = command([program.as_os_str(), OsStr::new("--config"), file.as_os_str()]);
         Ok(Self { server: Server::start_on(SERVER_CORE, &words, Stdio::null())?, admin, _folder: folder })
     }
 }

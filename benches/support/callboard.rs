@@ -16,7 +16,7 @@ use callboard::clock::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Server, command, free_port};
+use super::process::{Server, command, free_port, program};
 use super::wire::Answer;
 use super::wrk::Headers;
 
@@ -85,8 +85,8 @@ impl Callboard {
         let log = folder.path().join("access.log");
         // Appended to, so that it can be cut while it is written.
         let stdout = OpenOptions::new().create(true).append(true).open(&log)?;
-        let binary = OsStr::new(env!("CARGO_BIN_EXE_callboard"));
-        let command = command([binary, OsStr::new("--config"), file.as_os_str()]);
+        let program = program();
+        let command = command([program.as_os_str(), OsStr::new("--config"), file.as_os_str()]);
         Ok(Self {
             server: Server::start(&command, Stdio::from(stdout))?,
             admin,

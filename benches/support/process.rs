@@ -27,6 +27,12 @@ pub(crate) const LOAD_CORE: usize = 1;
 /// How often, and how long in between, it is looked whether a server that does not tell takes connections.
 const LOOKS: (u32, Duration) = (200, Duration::from_millis(50));
 
+/// The program that is measured: the one that was built along, unless `CALLBOARD_PROGRAM` names another, as that of
+/// `benches/pgo.sh`.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("CALLBOARD_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_callboard").into())
+}
+
 /// A server that runs; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {

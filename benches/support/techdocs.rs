@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::json::merge;
-use super::process::{LOAD_CORE, Server, command, free_port};
+use super::process::{LOAD_CORE, Server, command, free_port, program};
 use super::redis::tools;
 use super::s3::publisher;
 
@@ -156,8 +156,12 @@ fn callboard(folder: &Path, backstage: &str, s3: &str) -> anyhow::Result<Server>
     });
     let file = folder.join("callboard.yaml");
     std::fs::write(&file, configuration.to_string())?;
-    let binary = OsStr::new(env!("CARGO_BIN_EXE_callboard"));
-    Server::start_on(LOAD_CORE, &command([binary, OsStr::new("--config"), file.as_os_str()]), Stdio::null())
+    let program = program();
+    Server::start_on(
+        LOAD_CORE,
+        &command([program.as_os_str(), OsStr::new("--config"), file.as_os_str()]),
+        Stdio::null(),
+    )
 }
 
 fn cache(source: Source, redis: SocketAddr) -> Value {

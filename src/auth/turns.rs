@@ -67,11 +67,40 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::sync::{Arc, Mutex};
 
     use futures_util::poll;
 
     use super::*;
+
+    /// As if a signature had just been looked at, for a second to come.
+    fn just_ended() {
+        TURNS.last_ended.store(TURNS.now() + 1_000_000, Ordering::Relaxed);
+    }
+
+    #[tokio::test]
+    async fn who_is_ready_goes_before_the_next_signature() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let (signatures, hits) = (Arc::clone(&order), Arc::clone(&order));
+        just_ended();
+        let signature = tokio::spawn(async move {
+            let _turn = turn().await;
+            signatures.lock().unwrap().push("signature");
+        });
+        let hit = tokio::spawn(async move { hits.lock().unwrap().push("hit") });
+        signature.await.unwrap();
+        hit.await.unwrap();
+        assert_eq!(*order.lock().unwrap(), ["hit", "signature"]);
+    }
+
+    #[tokio::test]
+    async fn a_poll_out_of_turn_takes_no_turn() {
+        just_ended();
+        let mut next = pin!(turn());
+        assert!(poll!(&mut next).is_pending());
+        assert!(poll!(&mut next).is_pending());
+        assert!(next.await.0.is_some());
+    }
 
     #[tokio::test]
     async fn there_is_a_turn_for_each_core_and_who_comes_then_waits() {

@@ -167,7 +167,7 @@ impl DocCache {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use async_trait::async_trait;
     use bytes::Bytes;
@@ -177,6 +177,7 @@ mod tests {
     use crate::cache::Options;
     use crate::clock::{Clock, Hand};
     use crate::docs::{Locator, ObjectName, Options as DocsOptions};
+    use crate::http::cache_status::CacheOutcome;
     use crate::http::etag::ETag;
     use crate::storage::{DocStore, GetOptions, Object, ObjectMeta, OriginOptions, Origins, StoreError, StoreOptions};
     use crate::telemetry::Instruments;
@@ -194,9 +195,14 @@ mod tests {
         compression: false,
     };
 
-    /// Any object, and how often a site's metadata was asked for.
+    /// Any object.
     #[derive(Debug, Default)]
-    struct Counting(AtomicUsize);
+    struct Counting {
+        /// How often a site's metadata was asked for.
+        asked: AtomicUsize,
+        /// Whether that takes ten seconds.
+        is_slow: AtomicBool,
+    }
 
     #[async_trait]
     impl DocStore for Counting {
@@ -206,7 +212,10 @@ mod tests {
 
         async fn get(&self, key: &ObjectName<'_>, _options: &GetOptions) -> Result<Object, StoreError> {
             if key.as_str().ends_with("techdocs_metadata.json") {
-                self.0.fetch_add(1, Ordering::SeqCst);
+                self.asked.fetch_add(1, Ordering::SeqCst);
+                if self.is_slow.load(Ordering::SeqCst) {
+                    tokio::time::sleep(PATIENCE_WITH_COPY * 10).await;
+                }
             }
             let meta = ObjectMeta { size: 2, etag: ETag::from_store("v1"), last_modified: None };
             Ok(Object { meta, body: stream::iter([Ok(Bytes::from_static(b"{}"))]).boxed() })
@@ -221,15 +230,39 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn more_sites_than_are_looked_at_at_a_time_are_all_looked_at_when_they_are_due() {
-        const SITES: usize = 10 * LOOKS;
+    fn cache() -> (Arc<DocCache>, Arc<Counting>, Hand) {
         let hand = Hand::at(Timestamp::from_secs(1_000_000));
         let (clock, store) = (Clock::Manual(hand.clone()), Arc::new(Counting::default()));
         let instruments = Arc::new(Instruments::new().unwrap());
         let options = OriginOptions::new("docs", StoreOptions::Sample);
         let storage = Origins::only(store.clone(), &options, &instruments, clock.clone());
-        let cache = DocCache::new(Arc::new(storage), None, RULES, clock, instruments);
+        (DocCache::new(Arc::new(storage), None, RULES, clock, instruments), store, hand)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_reader_waits_for_a_slow_look_and_none_who_comes_after() {
+        let (cache, store, hand) = cache();
+        let page = Locator::new(DocsOptions::default()).locate("/static/docs/default/component/shop/index.html");
+        let page = page.unwrap().key;
+        cache.fetch(&page).await.unwrap();
+        // The look at a site that is new.
+        tokio::time::sleep(LONGEST_TICK).await;
+        store.is_slow.store(true, Ordering::SeqCst);
+        // Nobody has looked at it for long, and the page is fresh all the same.
+        hand.advance(RULES.publish_check * 8);
+        assert!(cache.fresh(&page).is_none(), "the first reader had better wait");
+        let start = tokio::time::Instant::now();
+        let found = cache.fetch(&page).await.unwrap();
+        assert_eq!((found.outcome, start.elapsed().as_secs()), (CacheOutcome::Hit, PATIENCE_WITH_COPY.as_secs()));
+        for _ in 0..100 {
+            assert!(cache.fresh(&page).is_some());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_sites_than_are_looked_at_at_a_time_are_all_looked_at_when_they_are_due() {
+        const SITES: usize = 10 * LOOKS;
+        let (cache, store, hand) = cache();
         let watch = tokio::spawn(Arc::clone(&cache).keep_watch());
         let locator = Locator::new(DocsOptions::default());
         for site in 0..SITES {
@@ -237,11 +270,11 @@ mod tests {
             cache.fetch(&locator.locate(&path).unwrap().key).await.unwrap();
         }
         tokio::time::sleep(LONGEST_TICK * 2).await;
-        let before = store.0.load(Ordering::SeqCst);
+        let before = store.asked.load(Ordering::SeqCst);
         assert_eq!(before, SITES, "each was looked at when it was first read");
         hand.advance(RULES.publish_check);
         tokio::time::sleep(LONGEST_TICK * 2).await;
-        assert_eq!(store.0.load(Ordering::SeqCst), 2 * SITES);
+        assert_eq!(store.asked.load(Ordering::SeqCst), 2 * SITES);
         watch.abort();
     }
 }

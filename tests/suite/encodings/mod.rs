@@ -105,14 +105,15 @@ pub fn decoded(coding: &str, mut sent: &[u8]) -> Bytes {
     decoded.into()
 }
 
-/// Waits until `holds` does.
+/// Waits until `holds` does. For longer than others: what compresses gives way to all else that runs on the machine, and
+/// a whole site is hundreds of documents.
 pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
             tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("what is waited for comes");
+    tokio::time::timeout(PATIENCE * 4, waiting).await.expect("what is waited for comes");
 }
 
 /// How many variants were asked for with this result.
