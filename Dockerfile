@@ -9,8 +9,10 @@ ARG BUILDER=docker.io/library/rust:1.95-bookworm
 
 FROM ${BUILDER} AS build
 WORKDIR /src
-# glibc, linked statically; naming the target keeps build scripts and macros out of it.
-ENV RUSTFLAGS="-C target-feature=+crt-static"
+# glibc, linked statically; naming the target keeps build scripts and macros out of it. Optimised by a profile of the program
+# at work (benches/pgo/profile.sh).
+COPY benches/pgo/callboard.profdata ./
+ENV RUSTFLAGS="-C target-feature=+crt-static -C profile-use=/src/callboard.profdata"
 # The dependencies first, with an empty program: they are built again only when they change.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \

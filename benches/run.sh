@@ -30,5 +30,8 @@ fi
 
 nginx -v
 varnishd -V 2>&1 | head -n 1 >&2
+# What the image has in it, rather than what `cargo build` makes.
+CALLBOARD_PROGRAM=$(bash benches/pgo/build.sh)
+export CALLBOARD_PROGRAM
 cargo bench --locked --bench limit -- "$@"
 [ "$#" -gt 0 ] || cargo bench --locked --bench latency

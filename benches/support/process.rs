@@ -27,8 +27,8 @@ pub(crate) const LOAD_CORE: usize = 1;
 /// How often, and how long in between, it is looked whether a server that does not tell takes connections.
 const LOOKS: (u32, Duration) = (200, Duration::from_millis(50));
 
-/// The program that is measured: the one that was built along, unless `CALLBOARD_PROGRAM` names another, as that of
-/// `benches/pgo.sh`.
+/// The program that is measured: the one that was built along, unless `CALLBOARD_PROGRAM` names another, as
+/// `benches/run.sh` does with that of `benches/pgo/build.sh`.
 pub(crate) fn program() -> OsString {
     std::env::var_os("CALLBOARD_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_callboard").into())
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Has a program that counts what it runs through do what Callboard does all day, so that `pgo.sh` knows what matters: mostly
+# Has a program that counts what it runs through do what Callboard does all day, so that `profile.sh` knows what matters: mostly
 # hits, and a little of all else, since what is never seen here is taken for what hardly ever happens.
 #
-#   benches/pgo_work.sh <program> <folder for all that comes of it>
+#   benches/pgo/work.sh <program> <folder for all that comes of it>
 set -euo pipefail
 program=$1
 cd "$2"
