@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every check and every test, installing first what they need. Takes about twenty minutes on a clean machine with two
+# Runs every check and every test, installing first what they need. Takes about forty minutes on a clean machine with two
 # cores; needs Rust, root on something like Debian, and a way to crates.io, PyPI, npm and Debian's packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -65,7 +65,7 @@ fn accepts(token: &str) -> bool {
     if token.is_empty() || token.len() > 16 * 1024 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return false; // `Credential::from_headers` lets none such through; see the target token_header.
     }
-    let credential = Credential::Bearer { token, resource: Resource::Other };
+    let credential = Credential::Bearer { token: token.as_bytes(), resource: Resource::Other };
     // It lets others go first before each signature, and waits for nothing else.
     let mut verifying = Box::pin(AUTHENTICATOR.verify(&credential));
     let verdict = (0..16).find_map(|_| (&mut verifying).now_or_never());

@@ -158,6 +158,28 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_often_is_found_as_it_is_now() {
+        let memory = Memory::new(1 << 20);
+        let key = key("index.html");
+        let size = |memory: &Memory| memory.get(&key).map(|entry| entry.meta.size);
+        let often = |memory: &Memory| (0..100).map(|_| size(memory)).collect::<std::collections::BTreeSet<_>>();
+        memory.put(key.clone(), Arc::new(document(&key, b"1")));
+        assert_eq!(often(&memory), [Some(1)].into());
+        memory.put(key.clone(), Arc::new(document(&key, b"22")));
+        assert_eq!(often(&memory), [Some(2)].into());
+        memory.replace(key.clone(), |_| Some(document(&key, b"333")));
+        assert_eq!(often(&memory), [Some(3)].into());
+        let other = Memory::new(1 << 20);
+        assert_eq!(often(&other), [None].into(), "each tier has its own");
+        assert_eq!(often(&memory), [Some(3)].into());
+        // By another thread, too.
+        std::thread::scope(|scope| drop(scope.spawn(|| memory.put(key.clone(), Arc::new(document(&key, b"4444"))))));
+        assert_eq!(often(&memory), [Some(4)].into());
+        memory.forget(&key);
+        assert_eq!(often(&memory), [None].into());
+    }
+
+    #[test]
     fn the_budget_holds_whatever_comes() {
         let memory = Memory::new(1 << 20);
         for number in 0..5000 {
