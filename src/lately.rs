@@ -16,6 +16,9 @@ pub struct Lately<K, V> {
 /// As many as make up most of what a busy thread is asked for.
 const PLACES: usize = 64;
 
+/// Multiplied with it, numbers that differ a little differ in their first bits.
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// So often is a note good. Then the map is asked once more, which is how it learns what is wanted.
 const USES: u8 = 32;
 
@@ -114,11 +117,15 @@ impl Default for Changes {
 
 /// A mark for a text. Whoever finds texts with the same mark takes places from others, and gains nothing else.
 pub fn mark(text: &str) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let (words, rest) = text.as_bytes().as_chunks::<8>();
     let rest = rest.iter().fold(text.len() as u64, |rest, byte| rest << 8 | u64::from(*byte));
     let mix = |mark: u64, word: u64| (mark.rotate_left(23) ^ word).wrapping_mul(ODD);
     words.iter().fold(mix(0, rest), |mark, word| mix(mark, u64::from_le_bytes(*word)))
+}
+
+/// A mark for a number.
+pub fn mark_of(number: u64) -> u64 {
+    number.wrapping_mul(ODD)
 }
 
 fn place(mark: u64) -> usize {

@@ -142,7 +142,8 @@ mod tests {
         let (token, now) = (TokenDigest::of(b"token"), Timestamp::from_secs(10_000));
         let caller = Arc::new(Principal::plugin("techdocs", Timestamp::from_secs(100_000)));
         memory.insert(token, caller, now, Duration::ZERO);
-        assert!(memory.get(&token, now).is_some());
+        // Often enough that this thread has it at hand.
+        assert!((0..10).all(|_| memory.get(&token, now).is_some()));
         assert!(memory.get(&token, Timestamp::from_secs(9_999)).is_none());
         assert!(memory.get(&token, now).is_none());
     }

@@ -14,7 +14,7 @@ use crate::cache::{Entry, Found};
 use crate::http::cache_status::{CACHE_STATUS, CacheOutcome, Ttl, cache_status};
 use crate::http::negotiation::Coding;
 use crate::http::value;
-use crate::lately::{Changes, Lately};
+use crate::lately::{Changes, Lately, mark_of};
 
 /// A document that was found, and in which coding it leaves.
 #[derive(Debug, Clone, Copy)]
@@ -101,9 +101,8 @@ impl Occasion {
     }
 
     fn mark(self, entry: &Arc<Entry>) -> u64 {
-        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         let what = self.length.map_or(0, |length| length << 2 | self.coding as u64);
-        (Arc::as_ptr(entry).addr() as u64 ^ what.rotate_right(8)).wrapping_mul(ODD)
+        mark_of(Arc::as_ptr(entry).addr() as u64 ^ what.rotate_right(8))
     }
 }
 
